@@ -1,0 +1,56 @@
+# Everything works in .venv inside this checkout. `make run` and `make test` are all a newcomer needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCE ?= test:plaza?seed=7&anomaly=all&seconds=60
+OUT ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test lint format bench clean
+
+help:  ## This list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+# `python3 -m venv` fails on Debian and Ubuntu where python3-venv is absent; virtualenv's zipapp-free way is to say so.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2])' || { echo "Python 3.10 or later is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing. Run: sudo apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+
+# A stamp for each, so that a second `make run` starts at once.
+$(VENV)/.runtime: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[train,dev]'
+	@touch $@ $(VENV)/.runtime
+
+setup: $(VENV)/.runtime  ## What running needs (no torch), into .venv.
+
+setup-dev: $(VENV)/.dev  ## What training and the tests need, into .venv.
+
+run: setup  ## The cascade on the synthetic plaza: events, annotated video, score plot.
+	$(BIN)/callm-edge run --source '$(SOURCE)' --record $(OUT) --store $(OUT)/events
+
+test: setup-dev  ## All tests, and lint.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: setup-dev  ## ruff and mypy.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup-dev  ## Apply ruff's formatting.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-dev  ## Latency and throughput of stage 1.
+	$(BIN)/python -m callm_bench.stage1
+
+clean:  ## Remove .venv and caches.
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""callm_bench: latency and throughput, measured side by side."""

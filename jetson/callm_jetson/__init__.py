@@ -1,0 +1,1 @@
+"""callm_jetson: getting callm-edge onto NVIDIA Jetson boards."""

@@ -1,0 +1,1 @@
+"""callm_kernels: the kernels of the device path, and a plain CPU reference of each."""

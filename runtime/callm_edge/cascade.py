@@ -1,0 +1,134 @@
+"""The way of a frame: source -> ring -> stage 1 -> decision -> event, for one camera."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from callm_edge.bundle import Decision
+from callm_edge.decision.hysteresis import Hysteresis, Scored, Smoother
+from callm_edge.events.event import Event
+from callm_edge.events.evidence import EvidenceRing
+from callm_edge.events.thumbnail import thumbnail
+from callm_edge.sources import Frame, Source
+from callm_edge.stage1.ingest import to_gray_256
+from callm_edge.stage1.ring import MirroredRing
+from callm_edge.stage1.scorer import SCORED, WINDOW, Scorer
+from callm_edge.stage1.scores import Scores
+
+DEFAULT_FPS = 25.0  # of a source that does not say: only gap and minimum length of events depend on it
+EVIDENCE_SECONDS, EVIDENCE_BYTES = 60, 64 << 20
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """A frame with its score, for whoever draws, records or calibrates.
+
+    statistic_db: of the bundle's statistic, as it came; score_db: after smoothing, what the threshold is held against.
+    error_map: (128, 128) float32. flagged: below the threshold. event_active: within an open event.
+    """
+
+    frame: Frame
+    statistic_db: float
+    score_db: float
+    error_map: np.ndarray
+    flagged: bool
+    event_active: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """An event that ended, with its picture (JPEG), where the peak frame was still in memory."""
+
+    event: Event
+    thumbnail: bytes | None
+
+
+@dataclass
+class Counts:
+    """What happened so far. skipped: windows of a live source left unscored because stage 1 was late."""
+
+    frames: int = 0
+    windows: int = 0
+    skipped: int = 0
+    events: int = 0
+    stage1_seconds: float = 0.0
+
+
+class Camera:
+    """Scores one source and finds its events.
+
+    A live source that is faster than stage 1 loses scores, not frames: a late window is left out, so that the windows
+    that are scored never have gaps in them, which would look like things that move too fast.
+    stride: score every n-th window.
+    """
+
+    def __init__(self, source: Source, scorer: Scorer, decision: Decision, stride: int = 1) -> None:
+        self.source, self.decision, self.counts = source, decision, Counts()
+        self._scorer, self._stride = scorer, stride
+
+    def __iter__(self) -> Iterator[ScoredFrame | Found]:
+        """Run to the end of the source. Raises SourceError where it fails."""
+        ring, smoother = MirroredRing(), Smoother(self.decision.smoothing)
+        hysteresis: Hysteresis | None = None
+        evidence: EvidenceRing | None = None
+        recent: deque[Frame] = deque(maxlen=WINDOW - SCORED)
+        last_index = -1
+        for frame in self.source:
+            if hysteresis is None or evidence is None:
+                fps = self.source.fps or DEFAULT_FPS
+                hysteresis = Hysteresis(self.decision, self.source.name, fps)
+                evidence = EvidenceRing(round(EVIDENCE_SECONDS * fps), EVIDENCE_BYTES)
+            if frame.index != last_index + 1 and last_index >= 0:
+                ring.clear()
+                recent.clear()
+            last_index = frame.index
+            self.counts.frames += 1
+            ring.push(to_gray_256(frame.image))
+            recent.append(frame)
+            evidence.add(frame)
+            window = ring.window()
+            if window is None or self.counts.frames % self._stride:
+                continue
+            if self.source.live and self.source.waiting:
+                self.counts.skipped += 1
+                continue
+            scored = self._score(window, recent[0], smoother)
+            event = hysteresis.push(
+                Scored(
+                    scored.frame.index, scored.frame.time, scored.score_db, scored.error_map, _size(scored.frame.image)
+                )
+            )
+            if event:
+                yield self._found(event, evidence)
+            yield replace(scored, event_active=hysteresis.active)
+        if hysteresis and evidence and (event := hysteresis.finish()):
+            yield self._found(event, evidence)
+
+    def _score(self, window: np.ndarray, frame: Frame, smoother: Smoother) -> ScoredFrame:
+        began = time.perf_counter()
+        scores = self._scorer.score(window[None])
+        self.counts.stage1_seconds += time.perf_counter() - began
+        self.counts.windows += 1
+        statistic = statistic_db(scores, self.decision.statistic)[0]
+        score = smoother.push(float(statistic))
+        flagged = score < self.decision.threshold_psnr_db
+        return ScoredFrame(frame, float(statistic), score, scores.error_map[0], flagged, False)
+
+    def _found(self, event: Event, evidence: EvidenceRing) -> Found:
+        self.counts.events += 1
+        image = evidence.get(event.peak_frame)
+        return Found(event, thumbnail(image, event.box, event) if image is not None else None)
+
+
+def statistic_db(scores: Scores, statistic: str) -> np.ndarray:
+    """(B,) float32: the PSNR that decides, of the worst tile ('tile') or of the frame ('frame')."""
+    return scores.patch_psnr_db if statistic == "tile" else scores.psnr_db
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]

@@ -1,0 +1,109 @@
+"""`callm-edge calibrate`: the threshold of a bundle from normal footage of the camera it watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--source", "sources", multiple=True, required=True, metavar="URI", help="Normal footage. Repeatable.")
+@click.option("--bundle", required=True, metavar="NAME|DIR", help="The bundle to calibrate.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the calibrated bundle there; default: into the bundle itself.",
+)
+@click.option(
+    "--false-alarms-per-hour",
+    "rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many a user accepts.",
+)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so much of each source.")
+@click.option(
+    "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def calibrate(
+    sources: tuple[str, ...],
+    bundle: str,
+    out: Path | None,
+    rate: float,
+    minutes: float | None,
+    fps: float | None,
+    as_json: bool,
+) -> None:
+    """Choose the threshold that gives the asked rate of false alarms on normal footage.
+
+    Give footage without anomalies: whatever is in it counts as normal. Where it is shorter than the asked rate
+    needs, the threshold is extrapolated, and the output says so.
+    """
+    import json
+    import shutil
+
+    from rich.console import Console
+    from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    from callm_edge.bundle import BUILT_IN, Bundle
+    from callm_edge.decision.calibration import calibrate as threshold_from
+    from callm_edge.decision.measure import measure
+    from callm_edge.errors import UsageError
+    from callm_edge.sources import open_source
+    from callm_edge.stage1.scorer import OrtScorer
+
+    feeds = [open_source(uri, fps=fps) for uri in sources]
+    opened = Bundle.load(bundle)
+    if out is None and opened.folder.is_relative_to(BUILT_IN):
+        raise UsageError(
+            f"The bundle '{bundle}' ships with the package and stays as it is",
+            "",
+            "Give --out DIR for the calibrated copy",
+        )
+    scorer = OrtScorer(opened.score_path)
+    console = Console(stderr=True)
+    traces = []
+    with Progress(
+        *Progress.get_default_columns()[:1],
+        TextColumn("{task.fields[windows]} windows"),
+        TimeElapsedColumn(),
+        console=console,
+    ) as bar:
+        for source in feeds:
+            task = bar.add_task(source.name, total=None, windows=0)
+            seconds = minutes * 60 if minutes else None
+
+            def on_window(windows: int, task: TaskID = task) -> None:
+                bar.update(task, windows=windows)
+
+            traces.append(measure(source, scorer, opened.decision, progress=on_window, limit_seconds=seconds))
+            bar.update(task, total=1, completed=1)
+    found = threshold_from(traces, opened.decision, rate)
+    record = {
+        "backend": scorer.name,
+        "sources": list(sources),
+        "hours": round(found.hours, 4),
+        "false_alarms_per_hour": rate,
+        "extrapolated": found.extrapolated,
+        "tail_scale_db": round(found.tail_scale_db, 4),
+    }
+    if out is not None:
+        shutil.copytree(opened.folder, out, dirs_exist_ok=True)
+        opened = Bundle.load(out)
+    decision = opened.decision.model_copy(update={"threshold_psnr_db": round(found.threshold_psnr_db, 4)})
+    opened.with_decision(decision, record)
+    if as_json:
+        click.echo(
+            json.dumps({"bundle": str(opened.folder), "threshold_psnr_db": decision.threshold_psnr_db, **record})
+        )
+        return
+    console.print(
+        f"Threshold {decision.threshold_psnr_db:.2f} dB for {rate:g} false alarms per hour, "
+        f"from {found.hours * 60:.1f} minutes of footage"
+        + (" (extrapolated: more footage makes it surer)" if found.extrapolated else "")
+        + f". Written to {opened.folder}"
+    )

@@ -1,0 +1,87 @@
+"""`callm-edge run`: the live cascade over one or more sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="URI",
+    help="Video, folder of images, rtsp:// or http:// URL, or test:plaza?seed=7&anomaly=all. Repeatable.",
+)
+@click.option("--camera", "cameras", multiple=True, metavar="N", help="Camera index. Repeatable.")
+@click.option(
+    "--bundle",
+    default="plaza",
+    show_default=True,
+    metavar="NAME|DIR",
+    help="Model, threshold and settings to run with.",
+)
+@click.option("--threshold", type=float, metavar="DB", help="Flag below this PSNR instead of the calibrated threshold.")
+@click.option("--stride", type=click.IntRange(1, 16), default=1, show_default=True, help="Score every n-th window.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Threads of stage 1; 0 is one per core.")
+@click.option(
+    "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
+)
+@click.option("--realtime", is_flag=True, help="Play files and the plaza at their own pace, like a camera.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write annotated video, score plot and score table there.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Event database; default: the user's own.",
+)
+@click.option("--headless", is_flag=True, help="No status line: events and the summary only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+def run(
+    sources: tuple[str, ...],
+    cameras: tuple[str, ...],
+    bundle: str,
+    threshold: float | None,
+    stride: int,
+    threads: int,
+    fps: float | None,
+    realtime: bool,
+    record: Path | None,
+    store: Path | None,
+    headless: bool,
+    as_json: bool,
+) -> None:
+    """Watch sources and report anomalies as they happen."""
+    from callm_edge.bundle import Bundle
+    from callm_edge.console import JsonReport, TextReport
+    from callm_edge.errors import UsageError
+    from callm_edge.events.store import EventStore, default_store
+    from callm_edge.sources import open_source
+    from callm_edge.stage1.scorer import OrtScorer
+    from callm_edge.watch import Watch
+
+    uris = [*cameras, *sources]
+    if not uris:
+        raise UsageError(
+            "There is nothing to watch",
+            "no source was named",
+            "Try: --camera 0, --source FILE, or --source test:plaza?anomaly=all",
+        )
+    feeds = [open_source(uri, realtime=realtime, fps=fps) for uri in uris]
+    opened = Bundle.load(bundle)
+    decision = opened.decision
+    if threshold is not None:
+        decision = decision.model_copy(update={"threshold_psnr_db": threshold})
+    report = JsonReport() if as_json else TextReport(status_line=not headless)
+    with EventStore(store or default_store()) as events:
+        watch = Watch(feeds, OrtScorer(opened.score_path, threads), opened.name, decision, events, record, stride)
+        failed = watch.run(report)
+    if failed == len(feeds):
+        raise SystemExit(1)

@@ -1,0 +1,106 @@
+"""The threshold from normal footage: chosen so that false alarms come at the rate that the user asks for.
+
+Every dip of the score in normal footage is a false alarm for some threshold. Counted as events (after hysteresis, so
+that what is counted is what a user sees), the rate of false alarms falls with the threshold. Where the footage is long
+enough to show the wanted rate, the threshold is read off it. Where it is not (an alarm a day from minutes of footage),
+the tail is extended: above a high threshold, the depths of dips are exponentially distributed in dB, the usual
+peaks-over-threshold argument (Coles, "An Introduction to Statistical Modeling of Extreme Values", 2001, ch. 4, with
+shape 0), so that the rate falls by a factor e for every `scale` dB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from callm_edge.bundle import Decision
+from callm_edge.decision.hysteresis import Hysteresis, Scored, smoothed
+from callm_edge.errors import UserError
+
+FEW = 5  # events: below this many the observed rate is too coarse to read a threshold off
+TAIL = 12  # events: the deepest so many give the scale of the tail
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Scores of one stretch of normal footage: (N,) of the statistic, unsmoothed, one per frame at `fps`."""
+
+    scores_db: np.ndarray
+    fps: float
+
+    @property
+    def hours(self) -> float:
+        return len(self.scores_db) / self.fps / 3600
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The threshold and where it comes from. extrapolated: beyond what the footage itself shows."""
+
+    threshold_psnr_db: float
+    extrapolated: bool
+    hours: float
+    tail_scale_db: float
+
+
+def event_peaks(trace: Trace, decision: Decision) -> list[float]:
+    """Peak scores (dB) of the events that a trace gives under a decision; their number is the number of alarms."""
+    smooth = smoothed(trace.scores_db, decision.smoothing)
+    hysteresis = Hysteresis(decision, "", trace.fps)
+    # Frames above the release level change nothing, and nearly all frames are.
+    near = np.flatnonzero(smooth < decision.threshold_psnr_db + decision.release_db)
+    ended = [hysteresis.push(Scored(int(frame), 0.0, float(smooth[frame]))) for frame in near]
+    return [event.peak_psnr_db for event in (*ended, hysteresis.finish()) if event is not None]
+
+
+def calibrate(traces: Sequence[Trace], decision: Decision, false_alarms_per_hour: float) -> Calibrated:
+    """The threshold (dB) at which normal footage gives `false_alarms_per_hour`.
+
+    Raises UserError without footage or with scores that are not finite.
+    """
+    hours = sum(trace.hours for trace in traces)
+    if hours <= 0:
+        raise UserError(
+            "There is nothing to calibrate on", "the footage gave no scored window", "Give at least a minute of it"
+        )
+    if not all(np.isfinite(trace.scores_db).all() for trace in traces):
+        raise UserError(
+            "The scores of the calibration footage are not finite", "the model in the bundle is damaged", "Train again"
+        )
+    wanted = false_alarms_per_hour * hours
+    if wanted >= FEW:
+        return Calibrated(_threshold_for(traces, decision, wanted), False, hours, 0.0)
+    anchor = _threshold_for(traces, decision, TAIL)
+    depths = [anchor - peak for peak in _peaks(traces, decision, anchor)]
+    scale = max(float(np.mean(depths)) if depths else 0.0, 0.05)
+    count = max(len(depths), 1)
+    return Calibrated(anchor - scale * float(np.log(max(count / wanted, 1.0))), True, hours, scale)
+
+
+def _threshold_for(traces: Sequence[Trace], decision: Decision, wanted: float) -> float:
+    """The threshold at which the traces give `wanted` events, by bisection.
+
+    From below, the count rises with the threshold until events begin to merge; the search stays on that rising side
+    by starting at the deepest score and taking the first threshold that reaches the count.
+    """
+    scores = np.concatenate([smoothed(trace.scores_db, decision.smoothing) for trace in traces])
+    candidates = np.quantile(scores, np.concatenate([[0], np.geomspace(1 / len(scores), 0.5, 60)]))
+    low = float(candidates[0]) - 0.01
+    for candidate in candidates:
+        if len(_peaks(traces, decision, float(candidate))) >= wanted:
+            break
+        low = float(candidate)
+    else:
+        return low
+    high = float(candidate)
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if len(_peaks(traces, decision, middle)) >= wanted else (middle, high)
+    return (low + high) / 2
+
+
+def _peaks(traces: Sequence[Trace], decision: Decision, threshold: float) -> list[float]:
+    at = decision.model_copy(update={"threshold_psnr_db": threshold})
+    return [peak for trace in traces for peak in event_peaks(trace, at)]

@@ -1,0 +1,303 @@
+"""Events on disk: one SQLite file and a folder of thumbnails, written by `run`, read by `events` and the live page."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from callm_edge.atomic import write_bytes
+from callm_edge.errors import UserError
+from callm_edge.events.clock import is_unix_time
+from callm_edge.events.event import Event
+from callm_edge.names import nearest
+
+SCHEMA = 1
+BUSY_S = 10.0  # how long a writer waits for another one
+STALE_S = 3600.0  # a temporary thumbnail this old was left by a process that was killed
+
+_FIELDS = (
+    "id, source, start_frame, end_frame, peak_frame, start_time, end_time, peak_psnr_db, threshold_psnr_db, "
+    "box_x, box_y, box_w, box_h"
+)
+# Verdicts come later than events and may be asked for again: they belong into a table of their own, keyed by event id.
+_CREATE = """
+CREATE TABLE event (
+    id TEXT PRIMARY KEY NOT NULL,
+    source TEXT NOT NULL,
+    start_frame INTEGER NOT NULL,
+    end_frame INTEGER NOT NULL,
+    peak_frame INTEGER NOT NULL,
+    start_time REAL NOT NULL,
+    end_time REAL NOT NULL,
+    peak_psnr_db REAL NOT NULL,
+    threshold_psnr_db REAL NOT NULL,
+    box_x INTEGER NOT NULL,
+    box_y INTEGER NOT NULL,
+    box_w INTEGER NOT NULL,
+    box_h INTEGER NOT NULL,
+    bundle TEXT NOT NULL,
+    happened_at REAL NOT NULL,
+    stored_at REAL NOT NULL
+)
+"""
+_INDEX = "CREATE INDEX event_happened_at ON event (happened_at)"
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event with what the store knows about it.
+
+    bundle: the bundle that found it, as given to `add`.
+    stored_at: Unix time of storing.
+    happened_at: Unix time to order and filter by: its start for live sources; `stored_at` for footage, whose own clock
+        starts at 0.
+    thumbnail: its picture, or None where none was stored or it was deleted since.
+    """
+
+    event: Event
+    bundle: str
+    stored_at: float
+    happened_at: float
+    thumbnail: Path | None
+
+
+def default_store() -> Path:
+    """$CALLM_EDGE_STORE, else callm-edge below $XDG_STATE_HOME, else ~/.local/state/callm-edge."""
+    chosen = os.environ.get("CALLM_EDGE_STORE")
+    if chosen:
+        return Path(chosen).expanduser()
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "callm-edge"
+
+
+class EventStore:
+    """The events in `folder`: `events.db` and `thumbnails/<id>.jpg`.
+
+    An event that `add` returned for is on disk, whatever happens to the process or to the power. Any number of
+    processes may read while one writes; one object may be used from several threads.
+
+    read_only: open what is there and never write; a missing store is then an error. Otherwise it is created.
+    Raises UserError where the folder or the file cannot be used.
+    """
+
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
+        self.folder, self.path, self.read_only = folder, folder / "events.db", read_only
+        self._lock = threading.Lock()
+        with self._explained():
+            self._db = self._open_to_read() if read_only else self._open_to_write()
+
+    def close(self) -> None:
+        """Close the file. May be called more than once."""
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> EventStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return int(self._rows("SELECT count(*) FROM event")[0][0])
+
+    def add(self, event: Event, thumbnail: bytes | None, bundle: str) -> bool:
+        """Store `event` and its JPEG `thumbnail`. False where this id is already there: then nothing is changed.
+
+        bundle: name or path of the bundle that found it.
+        Raises UserError where the disk is full, read-only or locked for long.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", event.id):
+            raise ValueError(f"an event id becomes a file name, {event.id!r} cannot")
+        # numpy scalars are no SQLite types: the cascade may hand over either.
+        values = (
+            *(event.id, event.source, int(event.start_frame), int(event.end_frame), int(event.peak_frame)),
+            *(float(event.start_time), float(event.end_time)),
+            *(float(event.peak_psnr_db), float(event.threshold_psnr_db)),
+            *(int(side) for side in event.box),
+        )
+        now = time.time()
+        happened = float(event.start_time) if is_unix_time(event.start_time) else now
+        with self._lock, self._explained():
+            if self._db.execute("SELECT 1 FROM event WHERE id = ?", (event.id,)).fetchone():
+                return False
+            if thumbnail is not None:  # before the row: whoever sees the row finds the picture
+                write_bytes(self._thumbnail(event.id), thumbnail)
+                _sync_folder(self._thumbnail(event.id).parent)
+            with self._db:
+                added = self._db.execute(
+                    f"INSERT OR IGNORE INTO event ({_FIELDS}, bundle, happened_at, stored_at) "
+                    f"VALUES ({', '.join('?' * (len(values) + 3))})",
+                    (*values, bundle, happened, now),
+                )
+            return added.rowcount == 1
+
+    def list(
+        self,
+        source: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        limit: int | None = 100,
+    ) -> Sequence[StoredEvent]:
+        """Events, newest first.
+
+        source: only this source, by its full name.
+        since, until: Unix time, both included, compared with `StoredEvent.happened_at`.
+        limit: how many at most; None for all.
+        """
+        return [
+            self._stored(row)
+            for row in self._rows(
+                f"SELECT {_FIELDS}, bundle, stored_at, happened_at FROM event "
+                "WHERE (:source IS NULL OR source = :source) AND (:since IS NULL OR happened_at >= :since) "
+                "AND (:until IS NULL OR happened_at <= :until) ORDER BY happened_at DESC, rowid DESC LIMIT :limit",
+                {"source": source, "since": since, "until": until, "limit": -1 if limit is None else limit},
+            )
+        ]
+
+    def get(self, name: str) -> StoredEvent:
+        """The event whose id is `name` or, where only one does, begins with it.
+
+        Raises UserError where none or several do.
+        """
+        rows = self._rows(
+            f"SELECT {_FIELDS}, bundle, stored_at, happened_at FROM event "
+            "WHERE id = :name OR (substr(id, 1, :length) = :name AND :length > 0) ORDER BY id <> :name, id LIMIT 6",
+            {"name": name, "length": len(name)},
+        )
+        if not rows:
+            raise UserError(
+                f"There is no event '{name}'",
+                "",
+                nearest(name, self.ids()) or "See 'callm-edge events list' for those that are there",
+            )
+        if len(rows) > 1 and rows[0][0] != name:
+            some = ", ".join(row[0] for row in rows[:5]) + (", ..." if len(rows) > 5 else "")
+            raise UserError(f"'{name}' is not enough to tell events apart", f"it begins {some}", "Give more of the id")
+        return self._stored(rows[0])
+
+    def ids(self) -> Sequence[str]:
+        """Every id, in alphabetical order."""
+        return [row[0] for row in self._rows("SELECT id FROM event ORDER BY id")]
+
+    def sources(self) -> Sequence[str]:
+        """Every source that has events, in alphabetical order."""
+        return [row[0] for row in self._rows("SELECT DISTINCT source FROM event ORDER BY source")]
+
+    def _thumbnail(self, event_id: str) -> Path:
+        return self.folder / "thumbnails" / f"{event_id}.jpg"
+
+    def _stored(self, row: tuple) -> StoredEvent:
+        event = Event(*(*row[:9], row[9:13]))
+        picture = self._thumbnail(event.id)
+        return StoredEvent(event, row[13], row[14], row[15], picture if picture.is_file() else None)
+
+    def _rows(self, query: str, values: dict[str, object] | None = None) -> Sequence[tuple]:
+        with self._lock, self._explained():
+            return self._db.execute(query, values or {}).fetchall()
+
+    def _open_to_write(self) -> sqlite3.Connection:
+        (self.folder / "thumbnails").mkdir(parents=True, exist_ok=True)
+        for left in (self.folder / "thumbnails").glob(".*.jpg"):
+            if time.time() - left.stat().st_mtime > STALE_S:
+                left.unlink(missing_ok=True)
+        db = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
+        try:
+            self._refuse_other_schemas(db, may_be_new=True)
+            db.execute("PRAGMA journal_mode = WAL")  # readers never wait for the writer, nor it for them
+            db.execute("PRAGMA synchronous = FULL")  # events are rare and must outlive a power cut
+            db.execute("BEGIN IMMEDIATE")  # two processes may both find a new file
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                db.execute(_CREATE)
+                db.execute(_INDEX)
+                db.execute(f"PRAGMA user_version = {SCHEMA}")
+            db.commit()
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            raise UserError(
+                f"There are no events in {self.folder}",
+                "nothing was stored there",
+                "Watch a camera or a file with 'callm-edge run', or name another folder with --store",
+            )
+        name = f"file:{quote(str(self.path.resolve()))}"
+        modes = ["mode=ro"]
+        if not self.path.with_name("events.db-wal").exists():
+            # A reader without write permission cannot make the shared-memory file that WAL wants; with no log there
+            # is no writer, and the file can be read as it stands.
+            modes.append("immutable=1")
+        for mode in modes:
+            db = sqlite3.connect(f"{name}?{mode}", uri=True, timeout=BUSY_S, check_same_thread=False)
+            try:
+                self._refuse_other_schemas(db, may_be_new=False)
+                return db
+            except BaseException as error:
+                db.close()
+                if not isinstance(error, sqlite3.OperationalError) or mode == modes[-1]:
+                    raise
+        raise AssertionError("the last mode returns or raises")
+
+    def _refuse_other_schemas(self, db: sqlite3.Connection, may_be_new: bool) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if version > SCHEMA:
+            raise UserError(
+                f"The event store {self.path} has schema {version}",
+                f"this version of callm-edge reads schemas up to {SCHEMA}",
+                "Update callm-edge, or name another folder with --store",
+            )
+        if version < 1 and (tables or not may_be_new) or version >= 1 and "event" not in tables:
+            raise UserError(
+                f"{self.path} is not an event store",
+                "it is a database of another program" if tables else "it holds no events table",
+                "Name another folder with --store",
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """SQLite's and the system's complaints, as sentences that name the file."""
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise  # a wrong statement or a closed store is our own bug
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"The event store {self.path} cannot be {'read' if self.read_only else 'used'}",
+                str(error),
+                "Check that the folder is yours to write, the disk is not full, and no other program holds the file",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise UserError(
+                f"{self.path} is not a readable database",
+                str(error),
+                "Move it away, or name another folder with --store",
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"The event store {self.folder} cannot be used",
+                error.strerror or str(error),
+                "Name a folder that you may write to with --store or CALLM_EDGE_STORE",
+            ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable: without this a power cut can keep the row and lose the picture's name."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

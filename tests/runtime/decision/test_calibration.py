@@ -1,0 +1,64 @@
+"""Calibration gives the rate of false alarms that was asked for, on footage that it has not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from callm_edge.bundle import Decision
+from callm_edge.decision.calibration import Trace, calibrate, event_peaks
+from callm_edge.errors import UserError
+
+DECISION = Decision()
+
+
+def footage(minutes: float, seed: int, fps: float = 25.0) -> Trace:
+    """Scores like those of a camera: a level that wanders (an autoregressive process) and dips of random depth."""
+    rng = np.random.default_rng(seed)
+    n = round(minutes * 60 * fps)
+    noise = rng.normal(0, 0.15, n)
+    level = np.empty(n)
+    at = 0.0
+    for i in range(n):
+        at = 0.97 * at + noise[i]
+        level[i] = at
+    for _ in range(rng.poisson(minutes * 6)):
+        start, length = int(rng.integers(n)), int(rng.integers(10, 60))
+        level[start : start + length] -= rng.exponential(1.2)
+    return Trace((30 + level).astype(np.float32), fps)
+
+
+def rate(threshold: float, traces: list[Trace]) -> float:
+    decision = DECISION.model_copy(update={"threshold_psnr_db": threshold})
+    return sum(len(event_peaks(trace, decision)) for trace in traces) / sum(trace.hours for trace in traces)
+
+
+@pytest.mark.parametrize(("minutes", "asked"), [(60, 30), (60, 10), (20, 6), (10, 10)])
+def test_the_rate_on_unseen_footage_is_within_a_factor_of_two(minutes: float, asked: float) -> None:
+    unseen = [footage(60, seed) for seed in range(100, 106)]
+    rates = [rate(calibrate([footage(minutes, seed)], DECISION, asked).threshold_psnr_db, unseen) for seed in range(7)]
+    assert asked / 2 <= np.median(rates) <= asked * 2
+
+
+def test_it_says_when_the_footage_is_too_short_for_the_rate() -> None:
+    assert calibrate([footage(5, 0)], DECISION, 1).extrapolated
+    assert not calibrate([footage(60, 0)], DECISION, 30).extrapolated
+
+
+def test_a_lower_rate_gives_a_lower_threshold() -> None:
+    traces = [footage(20, 0)]
+    thresholds = [calibrate(traces, DECISION, asked).threshold_psnr_db for asked in (0.01, 0.1, 1, 10, 60)]
+    assert thresholds == sorted(thresholds)
+    assert len(set(thresholds)) == 5
+
+
+def test_constant_scores_still_give_a_threshold_below_them() -> None:
+    found = calibrate([Trace(np.full(3000, 30.0, np.float32), 25)], DECISION, 1)
+    assert found.threshold_psnr_db < 30
+
+
+def test_no_footage_and_no_numbers_are_errors() -> None:
+    with pytest.raises(UserError, match="nothing to calibrate on"):
+        calibrate([Trace(np.empty(0, np.float32), 25)], DECISION, 1)
+    with pytest.raises(UserError, match="not finite"):
+        calibrate([Trace(np.array([np.nan] * 100, np.float32), 25)], DECISION, 1)

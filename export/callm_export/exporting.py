@@ -31,7 +31,7 @@ class Differences:
 
 
 def export_stage1(model: Autoencoder, folder: Path, real_windows: np.ndarray | None = None) -> Differences:
-    """Write both graphs below `folder` and compare them with torch on random windows and `real_windows`, (N, 16, 256, 256).
+    """Write both graphs below `folder` and compare them with torch on random and `real_windows` (N, 16, 256, 256).
 
     Raises UserError when the FP32 score differs by more than 1e-4 relative; the files are then removed.
     """

@@ -28,7 +28,8 @@ PLAZA_CLIPS, PLAZA_SECONDS, PLAZA_FIRST_SEED = 24, 40, 10_000
 class Footage:
     """Clips decoded to what stage 1 sees.
 
-    clips: one (N_i, 256, 256) uint8 array each, views of a memory-mapped file; names: of the clips; fps: of all of them.
+    clips: one (N_i, 256, 256) uint8 array each, views of a memory-mapped file.
+    names: of the clips. fps: of all of them.
     """
 
     names: tuple[str, ...]
@@ -65,7 +66,7 @@ class Footage:
             if not any(len(clip) >= WINDOW for clip in part.clips):
                 raise SourceError(
                     "There is too little footage to train on",
-                    f"{self.frames} frames in {len(self.clips)} clip(s); training and held-out part need {WINDOW} in a row each",
+                    f"{self.frames} frames in {len(self.clips)} clip(s); both parts of it need {WINDOW} in a row",
                     "Record more",
                 )
         return parts[0], parts[1]

@@ -44,7 +44,7 @@ def find_movers(footage: Footage, rng: np.random.Generator, samples: int = 400, 
     speeds: list[float] = []
     usable = [clip for clip in footage.clips if len(clip) >= WINDOW]
     backgrounds = [np.median(clip[:: max(1, len(clip) // 25)], axis=0).astype(np.float32) for clip in usable]
-    for _ in range(samples):
+    for _ in range(min(samples, footage.frames // 3)):
         which = int(rng.integers(len(usable)))
         clip, background = usable[which], backgrounds[which]
         at = int(rng.integers(len(clip) - 1))

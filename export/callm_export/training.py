@@ -34,6 +34,7 @@ class Recipe:
     epoch_windows: windows of an epoch at most, drawn anew for each: an hour of footage costs no more than minutes.
     crop, crop_share: the first `crop_share` of the epochs see squares of `crop` pixels, mostly around movement, in
         batches of as many pixels; the rest see whole frames, which also settles the statistics of BatchNorm.
+    validation_windows: held-out windows that are scored after each epoch, at most.
     """
 
     epochs: int = 60
@@ -47,6 +48,7 @@ class Recipe:
     crop: int = 128
     crop_share: float = 0.7
     seed: int = 0
+    validation_windows: int = 48
 
 
 RECIPES = {
@@ -208,12 +210,13 @@ class Training:
         return value
 
     @torch.inference_mode()
-    def validate(self, most: int = 48) -> dict[str, float]:
+    def validate(self) -> dict[str, float]:
         """Held-out footage: mean PSNR of normal windows, and how well a pasted mover is told from a window without."""
         self.model.eval()
         rng = np.random.default_rng(self.recipe.seed)
         starts = [(c, s) for c, clip in enumerate(self.held_out.clips) for s in range(0, len(clip) - WINDOW + 1, 2)]
-        chosen = [starts[i] for i in sorted(rng.choice(len(starts), min(most, len(starts)), replace=False))]
+        count = min(self.recipe.validation_windows, len(starts))
+        chosen = [starts[i] for i in sorted(rng.choice(len(starts), count, replace=False))]
         normal: list[float] = []
         tiles: list[float] = []
         labels: list[int] = []

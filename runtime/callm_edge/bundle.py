@@ -106,7 +106,7 @@ class Bundle:
 
     @classmethod
     def write(cls, folder: Path, **fields: Any) -> Bundle:
-        """Write bundle.json over the files in `folder`, atomically. `fields`: those of Manifest but schema and files."""
+        """Write bundle.json over the files in `folder`, atomically. `fields`: those of Manifest but schema, files."""
         files = {
             path.relative_to(folder).as_posix(): sha256(path)
             for path in sorted(folder.rglob("*"))

@@ -65,24 +65,32 @@ def list_events(folder: str | None, source: str | None, since: str | None, limit
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("id", no_wrap=True, style="bold")
-    table.add_column("source", overflow="fold")
-    table.add_column("when", no_wrap=True)
-    table.add_column("frames", justify="right", no_wrap=True)
-    table.add_column("peak", justify="right", no_wrap=True)
-    table.add_column("below threshold", justify="right")
-    for stored in found[:limit]:
-        event = stored.event
-        table.add_row(
-            short[event.id],
-            event.source,
-            clock_text(event.start_time),
-            f"{event.start_frame}-{event.end_frame}",
-            f"{event.peak_psnr_db:.1f} dB",
-            f"{event.threshold_psnr_db - event.peak_psnr_db:.1f} dB",
+    rows = [
+        (
+            short[stored.event.id],
+            stored.event.source,
+            clock_text(stored.event.start_time),
+            f"{stored.event.start_frame}-{stored.event.end_frame}",
+            f"{stored.event.peak_psnr_db:.1f} dB",
+            f"{stored.event.threshold_psnr_db - stored.event.peak_psnr_db:.1f} dB",
         )
-    Console(highlight=False, markup=False).print(table)
+        for stored in found[:limit]
+    ]
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 400  # a pipe has no edge to cut names at
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    titles = ("id", "source", "when", "frames", "peak", "below threshold")
+    for title, cells in zip(titles, zip(*rows, strict=True), strict=True):
+        if title == "source":  # the only one that may be cut: a cut number or id would be a wrong one
+            table.add_column(title, overflow="ellipsis")
+            continue
+        words = title.split() if console.is_terminal else [title]
+        width = max(len(text) for text in (*cells, *words))
+        table.add_column(title, width=width, justify="left" if title in ("id", "when") else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
     if len(found) > limit:
         click.echo(f"\nOnly the newest {limit}; see more with --limit.", err=True)
 

@@ -52,7 +52,7 @@ def plot_scores(
         figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         beneath = 0.03 if truth is not None else 0.0
-        left, right, bottom, top = 0.062, 0.985, 0.165, 0.80
+        left, right, bottom, top = 0.062, 0.985, 0.165, 0.785
         axes = figure.add_axes((left, bottom + 1.6 * beneath, right - left, top - bottom - 1.6 * beneath))
         _curve(axes, x, y, threshold_db, events)
         figure.text(left, 0.935, title, fontsize=LETTERS, fontweight="bold", color=INK, va="center", parse_math=False)

@@ -9,7 +9,7 @@ SIZE = 256  # pixels
 
 
 def to_gray_256(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) BGR or (H, W) gray, uint8 -> (256, 256) uint8: OpenCV gray, bilinear resize, as in the published code."""
+    """(H, W, 3) BGR or (H, W) gray, uint8 -> (256, 256) uint8, as published: OpenCV gray, bilinear resize."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.shape[2] == 3 else image[..., 0]
     return np.ascontiguousarray(cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR))

@@ -35,5 +35,5 @@ class MirroredRing:
         self._filled = 0
 
     def window(self) -> np.ndarray | None:
-        """The last 16 frames, oldest first: a (16, size, size) view that the next push changes; None if there are fewer."""
+        """The last 16 frames, oldest first, as a (16, size, size) view that the next push changes; None if fewer."""
         return self._slots[self._next : self._next + WINDOW] if self._filled == WINDOW else None

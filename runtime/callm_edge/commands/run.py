@@ -59,6 +59,8 @@ def run(
     as_json: bool,
 ) -> None:
     """Watch sources and report anomalies as they happen."""
+    import signal
+
     from callm_edge.bundle import Bundle
     from callm_edge.console import JsonReport, TextReport
     from callm_edge.errors import UsageError
@@ -79,6 +81,8 @@ def run(
     decision = opened.decision
     if threshold is not None:
         decision = decision.model_copy(update={"threshold_psnr_db": threshold})
+    # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = JsonReport() if as_json else TextReport(status_line=not headless)
     with EventStore(store or default_store()) as events:
         watch = Watch(feeds, OrtScorer(opened.score_path, threads), opened.name, decision, events, record, stride)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -153,3 +155,48 @@ def test_people_get_lines_and_the_threshold_can_be_set_by_hand(tmp_path: Path, t
     assert "Anomaly" in result.stderr
     assert "frames 8 to 42" in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_still_writes_its_files(
+    tmp_path: Path, tiny_bundle: Bundle, stop: signal.Signals
+) -> None:
+    code = "from callm_edge.cli import main; main()"
+    options = (
+        "--bundle",
+        str(tiny_bundle.folder),
+        "--store",
+        str(tmp_path / "s"),
+        "--threshold",
+        "99",
+        "--json",
+        "--realtime",
+    )
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "run",
+            "--source",
+            "test:plaza?seconds=600",
+            "--record",
+            str(tmp_path / "out"),
+            *options,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.glob("out/.*.mp4*")):
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(stop)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    event, summary = (json.loads(line) for line in out.splitlines())
+    assert (event["type"], event["start_frame"], summary["type"], summary["events"]) == ("event", 8, "summary", 1)
+    (video,) = (tmp_path / "out").glob("*.mp4")
+    with av.open(str(video)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == summary["windows"]

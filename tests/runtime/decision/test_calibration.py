@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -62,3 +64,12 @@ def test_no_footage_and_no_numbers_are_errors() -> None:
         calibrate([Trace(np.empty(0, np.float32), 25)], DECISION, 1)
     with pytest.raises(UserError, match="not finite"):
         calibrate([Trace(np.array([np.nan] * 100, np.float32), 25)], DECISION, 1)
+
+
+@pytest.mark.parametrize("asked", [60.0, 120.0])
+def test_the_rate_on_unseen_plaza_seeds_is_within_a_factor_of_two(asked: float) -> None:
+    """Scores of normal plaza footage by the built-in bundle, as `python -m callm_bench.false_alarms` wrote them."""
+    golden = np.load(Path(__file__).parents[2] / "goldens" / "plaza_traces.npz")
+    traces = [Trace(scores.astype(np.float32), float(golden["fps"])) for scores in golden["scores_db"]]
+    seen, unseen = traces[:8], traces[8:]
+    assert asked / 2 <= rate(calibrate(seen, DECISION, asked).threshold_psnr_db, unseen) <= asked * 2

@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCE ?= test:plaza?seed=7&anomaly=all&seconds=60
+# Installed before the rest, so that whoever has a build of torch of their own choice can name it.
+TORCH ?= torch==2.13.0
+SOURCE ?= test:plaza?seed=7&anomaly=cyclist,runner&seconds=50
 OUT ?= out
 
 .DEFAULT_GOAL := help
@@ -11,7 +13,7 @@ OUT ?= out
 help:  ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-# `python3 -m venv` fails on Debian and Ubuntu where python3-venv is absent; virtualenv's zipapp-free way is to say so.
+# On Debian and Ubuntu python3 comes without venv's second half, which is a package of its own.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2])' || { echo "Python 3.10 or later is needed; name one with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing. Run: sudo apt-get install python3-venv"; exit 1; }

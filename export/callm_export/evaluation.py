@@ -59,6 +59,7 @@ class ClipResult:
 
     score_db: (N,) what the threshold is held against, smoothed. labels: (N,) bool. auc: None where one class only.
     stretches, found: abnormal stretches, and how many of them an event overlaps.
+    normal_in_events: normal frames that lie within an event.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ClipResult:
     stretches: int
     found: int
     false_alarms: int
+    normal_in_events: int
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,15 @@ class Evaluation:
         return sum(len(clip.frames) for clip in self.clips)
 
     @property
+    def normal_share_in_events(self) -> float:
+        """Share of the normal frames that lie within an event, 0..1.
+
+        It guards the count of false alarms, which an endless event that also covers something abnormal does not raise.
+        """
+        normal = sum(int((~clip.labels).sum()) for clip in self.clips)
+        return sum(clip.normal_in_events for clip in self.clips) / normal
+
+    @property
     def false_alarms_per_hour(self) -> float:
         return self.false_alarms / self.normal_hours
 
@@ -132,6 +143,7 @@ class Evaluation:
             "false_alarms": self.false_alarms,
             "stretches": self.stretches,
             "events_hit": self.events_hit,
+            "normal_share_in_events": round(self.normal_share_in_events, 6),
             "normal_hours": round(self.normal_hours, 6),
             "localised_frames": self.localised_frames,
             "statistic": self.decision.statistic,
@@ -264,6 +276,10 @@ def _judge_clip(scores: ClipScores, truth: ClipTruth, decision: Decision) -> Cli
     def overlap(event: Event, stretch: tuple[int, int]) -> bool:
         return event.start_frame <= stretch[1] and stretch[0] <= event.end_frame
 
+    within = np.zeros(len(labels), bool)
+    for event in events:
+        within |= (scores.frames >= event.start_frame) & (scores.frames <= event.end_frame)
+
     return ClipResult(
         name=scores.name,
         frames=scores.frames,
@@ -274,6 +290,7 @@ def _judge_clip(scores: ClipScores, truth: ClipTruth, decision: Decision) -> Cli
         stretches=len(abnormal),
         found=sum(any(overlap(event, stretch) for event in events) for stretch in abnormal),
         false_alarms=sum(not any(overlap(event, stretch) for stretch in abnormal) for event in events),
+        normal_in_events=int((within & ~labels).sum()),
     )
 
 

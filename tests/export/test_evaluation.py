@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -53,7 +53,7 @@ class BrightnessScorer:
         return Scores(mse, psnr_db(mse), 2 * mse, error_map)
 
 
-def made_up(name: str, psnr: list[float], labels: list[int], peaks: np.ndarray | None = None) -> ClipScores:
+def made_up(name: str, psnr: Sequence[float], labels: list[int], peaks: np.ndarray | None = None) -> ClipScores:
     """Scores of a clip whose scored frames have these PSNRs; labels are of its scored frames too."""
     count = len(psnr)
     assert count == len(labels)
@@ -146,6 +146,7 @@ def test_counts_events_false_alarms_and_stretches() -> None:
     assert [(e.start_frame, e.end_frame) for e in got.clips[0].events] == [(28, 37), (68, 71)]
     assert (got.events, got.false_alarms, got.stretches, got.events_hit) == (2, 1, 2, 1)
     assert got.normal_hours == pytest.approx(55 / 10 / 3600)
+    assert got.normal_share_in_events == pytest.approx((5 + 4) / 55)
     assert got.false_alarms_per_hour == pytest.approx(3600 * 10 / 55)
 
 
@@ -214,7 +215,9 @@ def test_plots_are_pictures_even_of_odd_results(tmp_path: Path) -> None:
 def test_plot_of_a_training_record(tmp_path: Path) -> None:
     plot_auc_over_epochs(tmp_path / "auc.png", [1, 2, 3], [0.7, 0.8, 0.9], [0.6, 0.7, 0.9])
     plot_auc_over_epochs(tmp_path / "one.png", [1], [0.7], [0.6])
-    assert cv2.imread(str(tmp_path / "auc.png")).shape == (480, 840, 3)
+    picture = cv2.imread(str(tmp_path / "auc.png"))
+    assert picture is not None
+    assert picture.shape == (480, 840, 3)
     with pytest.raises(ValueError, match="3 epochs"):
         plot_auc_over_epochs(tmp_path / "no.png", [1, 2, 3], [0.7], [0.6])
 

@@ -69,9 +69,10 @@ def test_auc_without_normalisation(golden: dict[str, Any]) -> None:
 
 def test_auc_of_each_clip(golden: dict[str, Any], golden_extra: dict[str, Any]) -> None:
     """The reference pads every clip by one perfect pair, so that clips of one class have an AUC too."""
-    got = []
+    padded = []
     for labels, psnr in zip(trimmed(golden), golden["psnr"], strict=True):
-        got.append(auc(np.array([0, *labels, 1]), np.array([1, *regularity(np.array(psnr)), 0])))
+        padded.append(auc(np.array([0, *labels, 1]), np.array([1, *regularity(np.array(psnr)), 0])))
+    got = np.array(padded, np.float64)
     np.testing.assert_allclose(got, golden["auc_per_video_padded"], atol=1e-12)
     assert np.mean(got) == pytest.approx(golden_extra["acci_macro_raw"], abs=1e-12)
 

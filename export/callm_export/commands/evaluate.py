@@ -109,6 +109,9 @@ def print_tables(result: Evaluation, console: Console) -> None:
         f"{result.false_alarms} in {result.normal_hours * 60:.1f} min of normal footage, "
         f"threshold {decision.threshold_psnr_db:.2f} dB",
     )
+    table.add_row(
+        "Normal frames in events", percent(result.normal_share_in_events), "counting events that found something too"
+    )
     table.add_row("Stretches found", f"{result.events_hit} of {result.stretches}", f"by {result.events} events")
     table.add_row(
         "Localisation",

@@ -70,8 +70,9 @@ def data_set(tmp_path: Path) -> Path:
         for index, picture in enumerate(pictures):
             cv2.imwrite(str(folder / "test" / clip / f"{index:03d}.png"), picture)
     mask = frames > 0
-    np.savez(folder / "labels.npz", **{"01": mask.any(axis=(1, 2)).astype(np.uint8), "02": np.zeros(24, np.uint8)})
-    np.savez(folder / "masks.npz", **{"01": np.packbits(mask, axis=-1)})
+    labels = {"01": mask.any(axis=(1, 2)).astype(np.uint8), "02": np.zeros(24, np.uint8)}
+    np.savez(folder / "labels.npz", **labels)  # type: ignore[arg-type]
+    np.savez(folder / "masks.npz", **{"01": np.packbits(mask, axis=-1)})  # type: ignore[arg-type]
     return folder
 
 
@@ -150,7 +151,7 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(bundle: Path, tmp_path: Pat
     assert "Traceback" not in result.stderr
 
 
-def test_help_needs_neither_torch_nor_matplotlib() -> None:
+def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; import callm_export.commands.evaluate as e; e.evaluate(['--help'], standalone_mode=False);"
         "heavy = {'torch', 'matplotlib', 'sklearn', 'onnxruntime', 'cv2'} & set(sys.modules);"

@@ -34,8 +34,8 @@ SUMMARY_KEYS = {"type", "frames", "windows", "events", "verdicts", "dropped", "f
 
 
 def test_plaza_with_the_built_in_bundle(tmp_path: Path) -> None:
-    """The van at 8 s is found, and everything that --record promises is there."""
-    source = "test:plaza?seed=3&anomaly=vehicle&seconds=14"
+    """The cyclist at 8 s is found, and everything that --record promises is there."""
+    source = "test:plaza?seed=7&anomaly=cyclist&seconds=14"
     result = run("--source", source, "--json", "--store", str(tmp_path / "store"), "--record", str(tmp_path / "out"))
     assert result.returncode == 0, result.stderr
     *events, summary = lines(result)
@@ -45,7 +45,7 @@ def test_plaza_with_the_built_in_bundle(tmp_path: Path) -> None:
     assert all(set(event) == EVENT_KEYS and event["type"] == "event" for event in events)
     from callm_edge.plaza import Plaza
 
-    ((_, first, last),) = Plaza(3, ("vehicle",), 14).schedule
+    ((_, first, last),) = Plaza(7, ("cyclist",), 14).schedule
     assert any(event["start_frame"] < last and event["end_frame"] >= first for event in events)  # type: ignore[operator]
     (video,) = (tmp_path / "out").glob("*.mp4")
     with av.open(str(video)) as file:

@@ -66,10 +66,19 @@ def test_no_footage_and_no_numbers_are_errors() -> None:
         calibrate([Trace(np.array([np.nan] * 100, np.float32), 25)], DECISION, 1)
 
 
-@pytest.mark.parametrize("asked", [60.0, 120.0])
+@pytest.mark.parametrize("asked", [20.0, 30.0, 60.0, 120.0])
 def test_the_rate_on_unseen_plaza_seeds_is_within_a_factor_of_two(asked: float) -> None:
-    """Scores of normal plaza footage by the built-in bundle, as `python -m callm_bench.false_alarms` wrote them."""
+    """Scores of normal plaza footage by the built-in bundle, as `python -m callm_bench.false_alarms` wrote them.
+
+    A quarter of an hour is too little for one split to tell: the median over splits by seed is what is held.
+    """
     golden = np.load(Path(__file__).parents[2] / "goldens" / "plaza_traces.npz")
     traces = [Trace(scores.astype(np.float32), float(golden["fps"])) for scores in golden["scores_db"]]
-    seen, unseen = traces[:8], traces[8:]
-    assert asked / 2 <= rate(calibrate(seen, DECISION, asked).threshold_psnr_db, unseen) <= asked * 2
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(8):
+        order = rng.permutation(len(traces))
+        half = len(traces) // 2
+        seen, unseen = ([traces[i] for i in part] for part in (order[:half], order[half:]))
+        ratios.append(rate(calibrate(seen, DECISION, asked).threshold_psnr_db, unseen) / asked)
+    assert 0.5 <= np.median(ratios) <= 2

@@ -170,7 +170,6 @@ def test_a_run_that_is_stopped_still_writes_its_files(
         "--threshold",
         "99",
         "--json",
-        "--realtime",
     )
     process = subprocess.Popen(
         [

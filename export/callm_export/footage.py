@@ -17,10 +17,10 @@ from callm_edge import atomic
 from callm_edge.cascade import DEFAULT_FPS
 from callm_edge.errors import SourceError, UserError
 from callm_edge.sources import Frame, Source, open_source
+from callm_edge.sources.uri import VIDEO_SUFFIXES
 from callm_edge.stage1.ingest import to_gray_256
 from callm_export.autoencoder import SIZE, WINDOW
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg"})
 PLAZA_CLIPS, PLAZA_SECONDS, PLAZA_FIRST_SEED = 24, 40, 10_000
 
 

@@ -21,12 +21,12 @@ import numpy as np
 
 from callm_edge.errors import UsageError, UserError
 from callm_edge.sources import Source, open_source
+from callm_edge.sources.uri import VIDEO_SUFFIXES
 from callm_edge.stage1.scorer import SCORED, WINDOW
 
 if TYPE_CHECKING:
     from callm_edge.sources.plaza import PlazaSource
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg"})
 PLAZA_CLIPS, PLAZA_SECONDS, PLAZA_FIRST_SEED = 20, 40.0, 20_000
 LAYOUT = "Expected are test/<clip>/*.jpg (or test/<clip>.mp4) and labels.npz with one row of 0 and 1 per clip"
 

@@ -106,14 +106,8 @@ def bundle_from_run(
         for clip_name, clip in zip(held_out.names, held_out.clips, strict=True)
     ]
     found = calibrate(traces, decision, false_alarms_per_hour)
-    calibration = {
-        "backend": scorer.name,
-        "sources": [f"held-out training clip {clip}" for clip in held_out.names],
-        "hours": round(found.hours, 4),
-        "false_alarms_per_hour": false_alarms_per_hour,
-        "extrapolated": found.extrapolated,
-        "tail_scale_db": round(found.tail_scale_db, 4),
-    }
+    clips = [f"held-out training clip {clip}" for clip in held_out.names]
+    calibration = found.record(scorer.name, clips, false_alarms_per_hour)
     training: dict[str, Any] = {
         key: record[key] for key in ("data", "frames", "clips", "held_out_clips", "channels", "recipe")
     }

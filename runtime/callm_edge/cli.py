@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def _say(error: UserError) -> None:
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.what}.".replace("..", "."), err=True)
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error.what.rstrip('.')}.", err=True)
     if error.why:
         click.echo(f"  Why: {error.why}", err=True)
     if error.fix:

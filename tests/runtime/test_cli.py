@@ -52,3 +52,8 @@ def test_a_missing_extra_is_named() -> None:
     assert result.returncode == 1
     assert "pip install 'callm-edge[train]'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_path_in_an_error_is_printed_as_it_was_given() -> None:
+    result = callm_edge("run", "--source", "../no-such-file.mp4")
+    assert "../no-such-file.mp4" in result.stderr.splitlines()[0]

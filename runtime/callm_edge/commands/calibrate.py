@@ -83,14 +83,7 @@ def calibrate(
             traces.append(measure(source, scorer, opened.decision, progress=on_window, limit_seconds=seconds))
             bar.update(task, total=1, completed=1)
     found = threshold_from(traces, opened.decision, rate)
-    record = {
-        "backend": scorer.name,
-        "sources": list(sources),
-        "hours": round(found.hours, 4),
-        "false_alarms_per_hour": rate,
-        "extrapolated": found.extrapolated,
-        "tail_scale_db": round(found.tail_scale_db, 4),
-    }
+    record = found.record(scorer.name, sources, rate)
     if out is not None:
         shutil.copytree(opened.folder, out, dirs_exist_ok=True)
         opened = Bundle.load(out)

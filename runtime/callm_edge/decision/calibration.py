@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,17 @@ class Calibrated:
     extrapolated: bool
     hours: float
     tail_scale_db: float
+
+    def record(self, backend: str, sources: Sequence[str], false_alarms_per_hour: float) -> dict[str, Any]:
+        """What a bundle keeps of it."""
+        return {
+            "backend": backend,
+            "sources": list(sources),
+            "hours": round(self.hours, 4),
+            "false_alarms_per_hour": false_alarms_per_hour,
+            "extrapolated": self.extrapolated,
+            "tail_scale_db": round(self.tail_scale_db, 4),
+        }
 
 
 def event_peaks(trace: Trace, decision: Decision) -> list[float]:

@@ -13,6 +13,7 @@ from callm_edge.errors import SourceError, UsageError
 from callm_edge.names import nearest
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
 # What somebody who mistyped most likely meant: rtsps is nearer to every typo of rtsp, and next to nobody has it.

@@ -7,6 +7,9 @@ s-th frame or a foreign patch make the abnormal input). Here the same idea, made
 skip     every s-th frame: all that moves is too fast; the target is the median of the window, where it is gone
 mover    a person cut out of other footage and pasted in, too fast or too large; the target is without it
 walker   the same, at a walking person's size and speed: this one stays in the target, so that being pasted is no sign
+
+Too fast and too large are meant where it stands: who is near the camera is large and crosses many pixels. How tall
+things are at a row of the picture is fitted on the movers themselves, and speeds are counted in that height.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from sklearn.linear_model import HuberRegressor
 
 from callm_export.autoencoder import SCORED, SIZE, WINDOW
 from callm_export.footage import Footage
@@ -29,12 +33,47 @@ class Cutout:
     x: int
     y: int
 
+    @property
+    def foot(self) -> int:
+        """Row of the picture where it stands."""
+        return self.y + len(self.patch)
+
+
+@dataclass(frozen=True)
+class Perspective:
+    """How tall a mover is that stands at a row: a line between two limits, in pixels of the 256 x 256 frame."""
+
+    slope: float
+    offset: float
+    least: float
+    most: float
+
+    @classmethod
+    def fit(cls, feet: np.ndarray, heights: np.ndarray) -> Perspective:
+        """From the movers' rows (N,) and heights (N,); robust, since some are halves of people and some are two."""
+        if len(feet) < 20 or np.ptp(feet) < 10:
+            middle = float(np.median(heights))
+            return cls(0.0, middle, middle, middle)
+        line = HuberRegressor().fit(feet[:, None], heights)
+        least, most = np.percentile(heights, (5, 99))
+        # Who is nearest has no feet in the picture and is no cutout: the line goes on for them, within reason.
+        return cls(float(line.coef_[0]), float(line.intercept_), float(least), float(1.4 * most))
+
+    def height(self, foot: float) -> float:
+        """Pixels, at row `foot`, which may lie below the picture."""
+        return float(np.clip(self.offset + self.slope * foot, self.least, self.most))
+
 
 @dataclass(frozen=True)
 class Movers:
-    """What moves in normal footage. cutouts: of single movers; speed: pixels per frame that 95 % of them stay under."""
+    """What moves in normal footage.
+
+    cutouts: of single movers. perspective: fitted on them. speed: that 95 % of them stay under, in heights (as the
+    perspective has them at that row) per frame.
+    """
 
     cutouts: tuple[Cutout, ...]
+    perspective: Perspective
     speed: float
 
 
@@ -63,9 +102,14 @@ def find_movers(footage: Footage, rng: np.random.Generator, samples: int = 400, 
             speeds.append(float(np.percentile(moved, 75)))
             alpha = cv2.GaussianBlur(part.astype(np.float32), (3, 3), 0)
             cutouts.append(Cutout(frame[y - 1 : y + h + 1, x - 1 : x + w + 1], alpha, x - 1, y - 1))
+    if not cutouts:
+        return Movers((), Perspective(0.0, 30.0, 30.0, 30.0), 0.03)
+    feet = np.array([cutout.foot for cutout in cutouts], np.float64)
+    perspective = Perspective.fit(feet, np.array([len(cutout.patch) for cutout in cutouts], np.float64))
+    relative = [speed / perspective.height(foot) for speed, foot in zip(speeds, feet, strict=True)]
     if len(cutouts) > most:
         cutouts = [cutouts[i] for i in rng.choice(len(cutouts), most, replace=False)]
-    return Movers(tuple(cutouts), max(0.3, float(np.percentile(speeds, 95))) if speeds else 1.0)
+    return Movers(tuple(cutouts), perspective, max(0.01, float(np.percentile(relative, 95))))
 
 
 @dataclass(frozen=True)
@@ -96,9 +140,15 @@ class PseudoAnomalies:
         window = np.asarray(clip[first : first + (WINDOW - 1) * stride + 1 : stride])
         return window, np.median(window, axis=0).astype(np.uint8)
 
-    def paste(self, window: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
-        """Window (16, H, W) uint8 with a cutout moving through it; its place at frame 9 is random."""
-        cutout = self.movers.cutouts[int(rng.integers(len(self.movers.cutouts)))]
+    def paste(self, window: np.ndarray, kind: str, rng: np.random.Generator, top: int = 0) -> np.ndarray:
+        """Window (16, H, W) uint8 with a cutout moving through it; its place at frame 9 is random.
+
+        top: row of the whole frame where the window begins.
+        """
+        height, width = window.shape[1:]
+        foot = rng.uniform(0.05, 1.25) * height
+        tall = self.movers.perspective.height(top + foot)
+        cutout, zoom = self._cutout(tall, rng)
         if kind == "walker":
             scale, speed = rng.uniform(0.85, 1.15), rng.uniform(0.0, 1.0)
         elif rng.random() < 0.65:
@@ -106,7 +156,9 @@ class PseudoAnomalies:
         else:
             scale, speed = rng.uniform(1.8, 3.0), rng.uniform(0.3, 4.0)
         angle = rng.choice((0.0, np.pi)) + rng.normal(0, 0.35) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
-        vx, vy = self.movers.speed * speed * np.cos(angle), self.movers.speed * speed * np.sin(angle)
+        pace = self.movers.speed * tall * speed
+        vx, vy = pace * np.cos(angle), pace * np.sin(angle)
+        scale *= zoom
         wide = scale * (rng.uniform(0.8, 1.5) if kind == "mover" else 1.0)
         patch, alpha = cutout.patch, cutout.alpha
         if rng.random() < 0.5:
@@ -115,12 +167,21 @@ class PseudoAnomalies:
         patch = cv2.resize(np.ascontiguousarray(patch), size, interpolation=cv2.INTER_LINEAR)
         alpha = cv2.resize(np.ascontiguousarray(alpha), size, interpolation=cv2.INTER_LINEAR)
         patch = np.clip((patch - patch.mean()) * rng.uniform(0.7, 1.3) + patch.mean() + rng.uniform(-15, 15), 0, 255)
-        height, width = window.shape[1:]
-        x9, y9 = rng.uniform(-size[0] / 2, width - size[0] / 2), rng.uniform(-size[1] / 2, height - size[1] / 2)
+        x9, y9 = rng.uniform(-size[0] / 2, width - size[0] / 2), foot - size[1]
         out = window.copy()
         for t in range(WINDOW):
             _blend(out[t], patch, alpha, x9 + vx * (t - SCORED), y9 + vy * (t - SCORED))
         return out
+
+    def _cutout(self, tall: float, rng: np.random.Generator) -> tuple[Cutout, float]:
+        """One of the cutouts, and by how much to enlarge it where a mover is `tall` pixels tall.
+
+        Of a few drawn the nearest in size is taken: something small made large is soft, and softness would be a sign.
+        """
+        drawn = [self.movers.cutouts[i] for i in rng.integers(len(self.movers.cutouts), size=4)]
+        zooms = [tall / self.movers.perspective.height(cutout.foot) for cutout in drawn]
+        best = int(np.argmin(np.abs(np.log(zooms))))
+        return drawn[best], zooms[best]
 
 
 def _blend(frame: np.ndarray, patch: np.ndarray, alpha: np.ndarray, x: float, y: float) -> None:

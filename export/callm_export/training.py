@@ -143,7 +143,7 @@ class Training:
             window, gone = self.pseudo.skipped(clip[:, y : y + size, x : x + size], start, rng)
             target = np.broadcast_to(gone, window.shape)
         elif kind and self.pseudo:
-            window = self.pseudo.paste(window, kind, rng)
+            window = self.pseudo.paste(window, kind, rng, top=y)
             target = window if kind == "walker" else target
         if self.recipe.gain:
             gain = rng.uniform(1 - self.recipe.gain, 1 + self.recipe.gain)

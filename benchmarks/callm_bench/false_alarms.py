@@ -21,7 +21,7 @@ from callm_edge.bundle import Bundle, Decision
 from callm_edge.decision.calibration import Trace, calibrate, event_peaks
 from callm_edge.decision.measure import measure
 from callm_edge.sources import open_source
-from callm_edge.stage1.scorer import OrtScorer
+from callm_edge.stage1.choose import open_backend
 
 FIRST_SEED = 30_000  # apart from the seeds of training (10,000 on) and of evaluation (20,000 on)
 RATES = (30.0, 60.0, 120.0)  # per hour
@@ -31,7 +31,7 @@ def trace(seed: int, bundle: str, seconds: float) -> Trace:
     """Scores of one seed's normal footage, on one thread."""
     opened = Bundle.load(bundle)
     source = open_source(f"test:plaza?seed={seed}&seconds={seconds:g}")
-    return measure(source, OrtScorer(opened.score_path, threads=1), opened.decision)
+    return measure(source, open_backend(opened, threads=1), opened.decision)
 
 
 def rate(traces: list[Trace], decision: Decision, threshold: float) -> float:

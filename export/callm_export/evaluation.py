@@ -21,9 +21,8 @@ from callm_edge.decision.hysteresis import Hysteresis, Scored, smoothed
 from callm_edge.errors import UserError
 from callm_edge.events.event import Event
 from callm_edge.sources import Source
-from callm_edge.stage1.ingest import to_gray_256
-from callm_edge.stage1.ring import MirroredRing
-from callm_edge.stage1.scorer import SCORED, WINDOW, Scorer
+from callm_edge.stage1.backend import Backend
+from callm_edge.stage1.ring import SCORED, WINDOW
 from callm_export.ground_truth import ClipTruth, check_frames
 from callm_export.metrics import Roc, auc, regularity, roc, stretches
 
@@ -155,7 +154,7 @@ class Evaluation:
 
 def score_clip(
     source: Source,
-    scorer: Scorer,
+    backend: Backend,
     fps: float | None = None,
     name: str | None = None,
     progress: Callable[[], None] = lambda: None,
@@ -164,7 +163,7 @@ def score_clip(
 
     fps: where the source's own is not to be believed. Raises UserError for a clip without a whole window.
     """
-    ring = MirroredRing()
+    stream = backend.stream()
     recent: deque[int] = deque(maxlen=WINDOW - SCORED)
     frame_db: list[float] = []
     tile_db: list[float] = []
@@ -174,14 +173,13 @@ def score_clip(
     with source:
         for frame in source:
             if frame.index != last + 1:
-                ring.clear()
+                stream.clear()
                 recent.clear()
             last = frame.index
             size = frame.image.shape[1], frame.image.shape[0]
-            ring.push(to_gray_256(frame.image))
+            stream.push(frame.image)
             recent.append(frame.index)
-            if (window := ring.window()) is not None:
-                scores = scorer.score(window[None])
+            if (scores := stream.score()) is not None:
                 frame_db.append(float(scores.psnr_db[0]))
                 tile_db.append(float(scores.patch_psnr_db[0]))
                 peaks.append(peak(scores.error_map[0], size))

@@ -74,7 +74,10 @@ class GraphBuilder:
         scale = self.constant("db_per_neper", np.array(10 / math.log(10), np.float32))
         self.add("Mul", self.add("Log", ratio), scale, output="psnr_db")
         return [
-            *(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B"]) for name in ("mse", "psnr_db", "patch_mse")),
+            *(
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B"])
+                for name in ("mse", "psnr_db", "patch_mse")
+            ),
             helper.make_tensor_value_info("error_map", TensorProto.FLOAT, ["B", MAP_SIZE, MAP_SIZE]),
         ]
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from callm_edge import __version__
-from callm_edge.bundle import SCORE, Bundle, Decision
+from callm_edge.bundle import SHARED, Bundle, Decision
 from callm_edge.decision.calibration import calibrate
 from callm_edge.decision.measure import measure
 from callm_edge.errors import UserError
-from callm_edge.stage1.scorer import OrtScorer
+from callm_edge.stage1.shared import SharedWork
 from callm_export.autoencoder import WINDOW
 from callm_export.checkpoint import Checkpoint
 from callm_export.exporting import export_stage1, write_bundle
@@ -97,17 +97,15 @@ def bundle_from_run(
     longest = max(held_out.clips, key=len)
     starts = np.linspace(0, len(longest) - WINDOW, 4).astype(int)
     differences = export_stage1(model, out, np.stack([longest[s : s + WINDOW] for s in starts]))
-    console.print(
-        f"Exported; largest relative difference from torch: FP32 {differences.fp32:.1e}, FP16 {differences.fp16:.1e}"
-    )
-    scorer = OrtScorer(out / SCORE)
+    console.print(f"Exported; largest relative difference from torch: {differences}")
+    backend = SharedWork(out / SHARED)
     traces = [
-        measure(ClipSource(clip_name, clip, held_out.fps), scorer, decision)
+        measure(ClipSource(clip_name, clip, held_out.fps), backend, decision)
         for clip_name, clip in zip(held_out.names, held_out.clips, strict=True)
     ]
     found = calibrate(traces, decision, false_alarms_per_hour)
     clips = [f"held-out training clip {clip}" for clip in held_out.names]
-    calibration = found.record(scorer.name, clips, false_alarms_per_hour)
+    calibration = found.record(backend.name, clips, false_alarms_per_hour)
     training: dict[str, Any] = {
         key: record[key] for key in ("data", "frames", "clips", "held_out_clips", "channels", "recipe")
     }

@@ -20,6 +20,7 @@ SCHEMA = 1
 MANIFEST = "bundle.json"
 SCORE = "stage1/score.onnx"
 AUTOENCODER_FP16 = "stage1/autoencoder.fp16.onnx"
+SHARED = "stage1/shared"  # folder of the graphs that share work between windows
 BUILT_IN = Path(__file__).parent / "bundles"
 DEFAULT = "plaza"
 
@@ -137,6 +138,11 @@ class Bundle:
     @property
     def score_path(self) -> Path:
         return self.folder / SCORE
+
+    @property
+    def shared_path(self) -> Path | None:
+        """Folder of the graphs that share work between windows; None in a bundle of before them."""
+        return self.folder / SHARED if any(name.startswith(f"{SHARED}/") for name in self.manifest.files) else None
 
     @property
     def hash(self) -> str:

@@ -15,9 +15,8 @@ from callm_edge.events.event import Event
 from callm_edge.events.evidence import EvidenceRing
 from callm_edge.events.thumbnail import thumbnail
 from callm_edge.sources import Frame, Source
-from callm_edge.stage1.ingest import to_gray_256
-from callm_edge.stage1.ring import MirroredRing
-from callm_edge.stage1.scorer import SCORED, WINDOW, Scorer
+from callm_edge.stage1.backend import Backend, Stream
+from callm_edge.stage1.ring import SCORED, WINDOW
 from callm_edge.stage1.scores import Scores
 
 DEFAULT_FPS = 25.0  # of a source that does not say: only gap and minimum length of events depend on it
@@ -67,37 +66,37 @@ class Camera:
     stride: score every n-th window.
     """
 
-    def __init__(self, source: Source, scorer: Scorer, decision: Decision, stride: int = 1) -> None:
+    def __init__(self, source: Source, backend: Backend, decision: Decision, stride: int = 1) -> None:
         self.source, self.decision, self.counts = source, decision, Counts()
-        self._scorer, self._stride = scorer, stride
+        self._backend, self._stride = backend, stride
 
     def __iter__(self) -> Iterator[ScoredFrame | Found]:
         """Run to the end of the source. Raises SourceError where it fails."""
-        ring, smoother = MirroredRing(), Smoother(self.decision.smoothing)
+        stream, smoother = self._backend.stream(), Smoother(self.decision.smoothing)
         hysteresis: Hysteresis | None = None
         evidence: EvidenceRing | None = None
         recent: deque[Frame] = deque(maxlen=WINDOW - SCORED)
-        last_index = -1
+        last_index, in_row = -1, 0
         for frame in self.source:
             if hysteresis is None or evidence is None:
                 fps = self.source.fps or DEFAULT_FPS
                 hysteresis = Hysteresis(self.decision, self.source.name, fps)
                 evidence = EvidenceRing(round(EVIDENCE_SECONDS * fps), EVIDENCE_BYTES)
             if frame.index != last_index + 1 and last_index >= 0:
-                ring.clear()
+                stream.clear()
                 recent.clear()
-            last_index = frame.index
+                in_row = 0
+            last_index, in_row = frame.index, in_row + 1
             self.counts.frames += 1
-            ring.push(to_gray_256(frame.image))
+            stream.push(frame.image)
             recent.append(frame)
             evidence.add(frame)
-            window = ring.window()
-            if window is None or self.counts.frames % self._stride:
+            if in_row < WINDOW or self.counts.frames % self._stride:
                 continue
             if self.source.live and self.source.waiting:
                 self.counts.skipped += 1
                 continue
-            scored = self._score(window, recent[0], smoother)
+            scored = self._score(stream, recent[0], smoother)
             event = hysteresis.push(
                 Scored(
                     scored.frame.index, scored.frame.time, scored.score_db, scored.error_map, _size(scored.frame.image)
@@ -109,9 +108,10 @@ class Camera:
         if hysteresis and evidence and (event := hysteresis.finish()):
             yield self._found(event, evidence)
 
-    def _score(self, window: np.ndarray, frame: Frame, smoother: Smoother) -> ScoredFrame:
+    def _score(self, stream: Stream, frame: Frame, smoother: Smoother) -> ScoredFrame:
         began = time.perf_counter()
-        scores = self._scorer.score(window[None])
+        scores = stream.score()
+        assert scores is not None  # a whole window was pushed
         self.counts.stage1_seconds += time.perf_counter() - began
         self.counts.windows += 1
         statistic = statistic_db(scores, self.decision.statistic)[0]

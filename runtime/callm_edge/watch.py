@@ -20,7 +20,7 @@ from callm_edge.events.event import Event
 from callm_edge.events.recording import Recording
 from callm_edge.events.store import EventStore
 from callm_edge.sources import Source
-from callm_edge.stage1.scorer import Scorer
+from callm_edge.stage1.backend import Backend
 
 QUEUE = 64  # events under way from the cameras to the store; a full queue makes a camera wait
 
@@ -64,14 +64,14 @@ class Watch:
     def __init__(
         self,
         sources: Sequence[Source],
-        scorer: Scorer,
+        backend: Backend,
         bundle: str,
         decision: Decision,
         store: EventStore,
         record: Path | None = None,
         stride: int = 1,
     ) -> None:
-        self._cameras = [Camera(source, scorer, decision, stride) for source in sources]
+        self._cameras = [Camera(source, backend, decision, stride) for source in sources]
         self._bundle, self._store, self._record = bundle, store, record
         self._out: queue.Queue[tuple[Camera, Found | UserError | BaseException | None]] = queue.Queue(QUEUE)
 

@@ -20,6 +20,7 @@ from callm_edge.decision.box import peak_box  # noqa: E402
 from callm_edge.decision.calibration import Trace, event_peaks  # noqa: E402
 from callm_edge.errors import UserError  # noqa: E402
 from callm_edge.sources import Frame, Source  # noqa: E402
+from callm_edge.stage1.scorer import WindowStream
 from callm_edge.stage1.scores import Scores, psnr_db  # noqa: E402
 from callm_export.evaluation import ClipScores, events_of, judge, peak, score_clip  # noqa: E402
 from callm_export.evaluation_plots import plot_auc_over_epochs, plot_clips, plot_roc  # noqa: E402
@@ -44,6 +45,9 @@ class BrightnessScorer:
     """The brightness of the 9th frame as the error: mse = value / 1000, and the worst tile has twice that."""
 
     name = "brightness"
+
+    def stream(self) -> WindowStream:
+        return WindowStream(self)
 
     def score(self, windows: np.ndarray) -> Scores:
         assert windows.shape == (1, 16, 256, 256)

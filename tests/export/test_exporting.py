@@ -82,6 +82,7 @@ def test_half_graph_is_near_float32(tmp_path: Path) -> None:
     model = model_with_statistics((4, 6, 8, 8))
     differences = exporting.export_stage1(model, tmp_path)
     assert differences.fp32 <= 1e-5
+    assert differences.shared <= 1e-5
     assert differences.fp16 <= 5e-3
     assert (tmp_path / SCORE).is_file()
     assert (tmp_path / AUTOENCODER_FP16).is_file()
@@ -92,7 +93,7 @@ def test_an_export_that_differs_is_an_error_and_leaves_no_files(
 ) -> None:
     model = model_with_statistics((2, 2, 2, 2))
 
-    def other_weights(_: Autoencoder, half: bool) -> onnx.ModelProto:
+    def other_weights(_: Autoencoder, half: bool = False) -> onnx.ModelProto:
         return score_graph(model_with_statistics((2, 2, 2, 2), seed=1), half)
 
     monkeypatch.setattr(exporting, "score_graph", other_weights)

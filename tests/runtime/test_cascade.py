@@ -11,6 +11,7 @@ import pytest
 from callm_edge.bundle import Decision
 from callm_edge.cascade import Camera, Found, ScoredFrame
 from callm_edge.sources import Frame, Source
+from callm_edge.stage1.scorer import WindowStream
 from callm_edge.stage1.scores import Scores, psnr_db
 
 DECISION = Decision(statistic="frame", threshold_psnr_db=20.0, smoothing=1, release_db=0.0, gap_s=0.2, minimum_s=0.1)
@@ -43,6 +44,9 @@ class BrightnessScorer:
 
     def __init__(self) -> None:
         self.windows: list[np.ndarray] = []
+
+    def stream(self) -> WindowStream:
+        return WindowStream(self)
 
     def score(self, windows: np.ndarray) -> Scores:
         self.windows.append(windows[0, :, 0, 0].copy())

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 )
 @click.option("--bundle", default="ped2", show_default=True, metavar="NAME|DIR", help="The bundle to judge.")
 @click.option(
+    "--backend", default="auto", show_default=True, metavar="NAME", help="What computes stage 1; auto is the fastest."
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("out/evaluate"),
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     help="Frames per second of the test set.  [default: a video's own; for images the bundle's, else 25]",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def evaluate(data: str, bundle: str, out: Path, fps: float | None, as_json: bool) -> None:
+def evaluate(data: str, bundle: str, backend: str, out: Path, fps: float | None, as_json: bool) -> None:
     """Frame-level AUC by the paper's protocol and live, false alarms, and localisation, with plots.
 
     Live means as deployed: the bundle's own statistic, smoothing and threshold, and no knowledge of the future.
@@ -46,7 +49,7 @@ def evaluate(data: str, bundle: str, out: Path, fps: float | None, as_json: bool
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from callm_edge.bundle import Bundle
-    from callm_edge.stage1.scorer import OrtScorer
+    from callm_edge.stage1.choose import open_backend
     from callm_export.evaluation import judge, score_clip
     from callm_export.evaluation_plots import plot_clips, plot_roc
     from callm_export.ground_truth import check_frames, labelled_clips
@@ -54,7 +57,7 @@ def evaluate(data: str, bundle: str, out: Path, fps: float | None, as_json: bool
     errors = Console(stderr=True, highlight=False)
     opened = Bundle.load(bundle)
     clips = labelled_clips(data, fps or opened.manifest.training.get("fps"))
-    scorer = OrtScorer(opened.score_path)
+    stage1 = open_backend(opened, backend)
     judged = []
     columns = (
         TextColumn("Scoring {task.description}"),
@@ -67,7 +70,7 @@ def evaluate(data: str, bundle: str, out: Path, fps: float | None, as_json: bool
         task = bar.add_task("", total=sum(clip.frames for clip in clips))
         for clip in clips:
             bar.update(task, description=clip.name.replace("[", r"\["))
-            scores = score_clip(clip.source, scorer, fps, clip.name, lambda: bar.advance(task))
+            scores = score_clip(clip.source, stage1, fps, clip.name, lambda: bar.advance(task))
             check_frames(clip.name, scores.length, clip.frames)  # before the next clip takes its minutes
             judged.append((scores, clip.truth(scores.peaks, scores.frames, scores.size)))
     dataset = data if data == "plaza" else Path(data).resolve().name

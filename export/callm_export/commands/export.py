@@ -71,9 +71,7 @@ def export(
     assert weights is not None
     model = load_autoencoder(weights, allow_pickle)
     differences = export_stage1(model, out)
-    console.print(
-        f"Exported; largest relative difference from torch: FP32 {differences.fp32:.1e}, FP16 {differences.fp16:.1e}"
-    )
+    console.print(f"Exported; largest relative difference from torch: {differences}")
     write_bundle(out, name or out.name, preset_of(model), {"weights": weights.name}, decision, {})
     console.print(
         f"Not calibrated yet. Next: callm-edge calibrate --bundle {out} --source NORMAL_FOOTAGE", soft_wrap=True

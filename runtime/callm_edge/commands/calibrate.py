@@ -26,6 +26,9 @@ import click
 )
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so much of each source.")
 @click.option(
+    "--backend", default="auto", show_default=True, metavar="NAME", help="What computes stage 1; auto is the fastest."
+)
+@click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -35,6 +38,7 @@ def calibrate(
     out: Path | None,
     rate: float,
     minutes: float | None,
+    backend: str,
     fps: float | None,
     as_json: bool,
 ) -> None:
@@ -54,7 +58,7 @@ def calibrate(
     from callm_edge.decision.measure import measure
     from callm_edge.errors import UsageError
     from callm_edge.sources import open_source
-    from callm_edge.stage1.scorer import OrtScorer
+    from callm_edge.stage1.choose import open_backend
 
     feeds = [open_source(uri, fps=fps) for uri in sources]
     opened = Bundle.load(bundle)
@@ -64,7 +68,7 @@ def calibrate(
             "",
             "Give --out DIR for the calibrated copy",
         )
-    scorer = OrtScorer(opened.score_path)
+    stage1 = open_backend(opened, backend)
     console = Console(stderr=True)
     traces = []
     with Progress(
@@ -80,10 +84,10 @@ def calibrate(
             def on_window(windows: int, task: TaskID = task) -> None:
                 bar.update(task, windows=windows)
 
-            traces.append(measure(source, scorer, opened.decision, progress=on_window, limit_seconds=seconds))
+            traces.append(measure(source, stage1, opened.decision, progress=on_window, limit_seconds=seconds))
             bar.update(task, total=1, completed=1)
     found = threshold_from(traces, opened.decision, rate)
-    record = found.record(scorer.name, sources, rate)
+    record = found.record(stage1.name, sources, rate)
     if out is not None:
         shutil.copytree(opened.folder, out, dirs_exist_ok=True)
         opened = Bundle.load(out)

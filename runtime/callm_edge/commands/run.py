@@ -25,6 +25,9 @@ import click
 )
 @click.option("--threshold", type=float, metavar="DB", help="Flag below this PSNR instead of the calibrated threshold.")
 @click.option("--stride", type=click.IntRange(1, 16), default=1, show_default=True, help="Score every n-th window.")
+@click.option(
+    "--backend", default="auto", show_default=True, metavar="NAME", help="What computes stage 1; auto is the fastest."
+)
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads of stage 1; 0 is one per core.")
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
@@ -50,6 +53,7 @@ def run(
     bundle: str,
     threshold: float | None,
     stride: int,
+    backend: str,
     threads: int,
     fps: float | None,
     realtime: bool,
@@ -66,7 +70,7 @@ def run(
     from callm_edge.errors import UsageError
     from callm_edge.events.store import EventStore, default_store
     from callm_edge.sources import open_source
-    from callm_edge.stage1.scorer import OrtScorer
+    from callm_edge.stage1.choose import open_backend
     from callm_edge.watch import Watch
 
     uris = [*cameras, *sources]
@@ -83,9 +87,10 @@ def run(
         decision = decision.model_copy(update={"threshold_psnr_db": threshold})
     # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stage1 = open_backend(opened, backend, threads)
     report = JsonReport() if as_json else TextReport(status_line=not headless)
     with EventStore(store or default_store()) as events:
-        watch = Watch(feeds, OrtScorer(opened.score_path, threads), opened.name, decision, events, record, stride)
+        watch = Watch(feeds, stage1, opened.name, decision, events, record, stride)
         failed = watch.run(report)
     if failed == len(feeds):
         raise SystemExit(1)

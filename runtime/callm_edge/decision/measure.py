@@ -1,4 +1,4 @@
-"""Score traces of footage, for calibration: the same ring, scorer and statistic as in a run."""
+"""Score traces of footage, for calibration: the same stream, backend and statistic as in a run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from callm_edge.bundle import Decision
 from callm_edge.cascade import DEFAULT_FPS, Camera, ScoredFrame
 from callm_edge.decision.calibration import Trace
 from callm_edge.sources import Source
-from callm_edge.stage1.scorer import Scorer
+from callm_edge.stage1.backend import Backend
 
 
 def measure(
     source: Source,
-    scorer: Scorer,
+    backend: Backend,
     decision: Decision,
     fps: float | None = None,
     progress: Callable[[int], None] = lambda windows: None,
@@ -25,7 +25,7 @@ def measure(
     scores: list[float] = []
     first: float | None = None
     with source:
-        for item in Camera(source, scorer, decision):
+        for item in Camera(source, backend, decision):
             if not isinstance(item, ScoredFrame):
                 continue
             scores.append(item.statistic_db)

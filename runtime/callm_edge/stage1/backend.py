@@ -1,4 +1,4 @@
-"""What every way of computing stage 1 is: a backend opens a stream for each camera, and the stream scores its frames."""
+"""What every way of computing stage 1 is: a backend opens a stream for each camera, which scores its frames."""
 
 from __future__ import annotations
 

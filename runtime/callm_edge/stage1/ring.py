@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from callm_edge.stage1.ingest import SIZE
-from callm_edge.stage1.scorer import WINDOW
+
+WINDOW = 16  # frames
+SCORED = 8  # 0-based index of the scored frame in its window: the 9th
 
 
 class MirroredRing:
@@ -33,6 +35,11 @@ class MirroredRing:
     def clear(self) -> None:
         """Forget all frames: after a gap in the footage no window may span it."""
         self._filled = 0
+
+    def newest(self, age: int, count: int) -> np.ndarray:
+        """`count` frames in a row, the first of them `age` pushes old (0 the newest), as a view like `window`'s."""
+        first = self._next + WINDOW - 1 - age
+        return self._slots[first : first + count]
 
     def window(self) -> np.ndarray | None:
         """The last 16 frames, oldest first, as a (16, size, size) view that the next push changes; None if fewer."""

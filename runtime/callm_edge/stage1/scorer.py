@@ -1,4 +1,4 @@
-"""What every stage 1 backend is, and the ONNX Runtime one."""
+"""Scoring whole windows: what a scorer is, and the ONNX Runtime one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Protocol
 
 import numpy as np
 
-from callm_edge.errors import BundleError
+from callm_edge.stage1.ingest import to_gray_256
+from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage1.ring import SCORED, WINDOW, MirroredRing
 from callm_edge.stage1.scores import Scores
 
-WINDOW = 16  # frames
-SCORED = 8  # 0-based index of the scored frame in its window: the 9th
+__all__ = ["SCORED", "WINDOW", "OrtScorer", "Scorer", "WindowStream"]
 
 
 class Scorer(Protocol):
-    """name: of the backend, as calibration records it."""
+    """name: as calibration records it."""
 
     name: str
 
@@ -24,28 +25,41 @@ class Scorer(Protocol):
         ...
 
 
+class WindowStream:
+    """A stream (see Stream) that has every window scored anew, out of a mirrored ring."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer, self._ring = scorer, MirroredRing()
+
+    def push(self, image: np.ndarray) -> None:
+        self._ring.push(to_gray_256(image))
+
+    def score(self) -> Scores | None:
+        window = self._ring.window()
+        return None if window is None else self._scorer.score(window[None])
+
+    def clear(self) -> None:
+        self._ring.clear()
+
+
 class OrtScorer:
     """ONNX Runtime on the CPU; normalisation and score are in the graph. Calls from several threads are fine.
 
-    threads: of one call; 0 leaves it to ONNX Runtime (one per core).
+    It is a scorer of windows and, by its streams, a backend. threads: of one call; 0 leaves it to ONNX Runtime (one per
+    core). Raises BundleError where the graph cannot be loaded.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Idle threads that spin would take the cores that decoding needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise BundleError(f"ONNX Runtime cannot load {path}", str(error), "Export the bundle again") from error
+        self._session = cpu_session(path, threads)
         self.name = f"onnxruntime-cpu {onnxruntime.__version__}"
 
     def score(self, windows: np.ndarray) -> Scores:
         """See Scorer.score."""
         names = ["mse", "psnr_db", "patch_mse", "error_map"]
         return Scores(*self._session.run(names, {"windows": windows}))
+
+    def stream(self) -> WindowStream:
+        """See Backend.stream."""
+        return WindowStream(self)

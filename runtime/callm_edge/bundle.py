@@ -20,6 +20,7 @@ SCHEMA = 1
 MANIFEST = "bundle.json"
 SCORE = "stage1/score.onnx"
 AUTOENCODER_FP16 = "stage1/autoencoder.fp16.onnx"
+AUTOENCODER_INT8 = "stage1/autoencoder.int8.onnx"  # only where it was asked for and verified
 SHARED = "stage1/shared"  # folder of the graphs that share work between windows
 BUILT_IN = Path(__file__).parent / "bundles"
 DEFAULT = "plaza"

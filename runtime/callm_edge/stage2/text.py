@@ -127,7 +127,7 @@ class EmbeddingTable:
 
 def _nibbles(packed: np.ndarray) -> np.ndarray:
     """Two values of each byte, the low half first."""
-    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], 2 * packed.shape[-1])
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -39,6 +40,7 @@ class Decoder:
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, low_delay: bool) -> None:
         self.damaged = 0
+        self._reformatter = VideoReformatter()
         self._container = container
         self._stream = stream
         stream.thread_type = "SLICE" if low_delay else "AUTO"
@@ -64,6 +66,10 @@ class Decoder:
         if broken is not None:
             yield from self._sound(None)
             raise broken
+
+    def image(self, frame: av.VideoFrame) -> np.ndarray:
+        """See `to_image`; faster, since the tables of the conversion are made once for all frames."""
+        return to_image(frame, self._reformatter)
 
     def _sound(self, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
         try:
@@ -116,7 +122,7 @@ def stream_fps(stream: VideoStream) -> float | None:
     return None
 
 
-def to_image(frame: av.VideoFrame) -> np.ndarray:
+def to_image(frame: av.VideoFrame, reformatter: VideoReformatter | None = None) -> np.ndarray:
     """A decoded frame as it is to be seen: (H, W) uint8 if it has no colour, else (H, W, 3) BGR uint8, upright."""
     if frame.format.name.startswith("gray"):
         image: np.ndarray = frame.to_ndarray(format="gray")
@@ -124,7 +130,7 @@ def to_image(frame: av.VideoFrame) -> np.ndarray:
             # FFmpeg's own conversion takes every gray picture for one of full range.
             image = cv2.LUT(image, _FULL_RANGE)
     else:
-        image = frame.to_ndarray(format="bgr24")
+        image = (reformatter or VideoReformatter()).reformat(frame, format="bgr24").to_ndarray()
     return _upright(image, getattr(frame, "rotation", 0))
 
 

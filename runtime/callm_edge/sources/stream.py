@@ -10,7 +10,7 @@ import av
 
 from callm_edge.errors import SourceError
 from callm_edge.sources.backoff import Backoff
-from callm_edge.sources.decode import Decoder, FFmpegError, reason, stream_fps, to_image, video_stream
+from callm_edge.sources.decode import Decoder, FFmpegError, reason, stream_fps, video_stream
 from callm_edge.sources.live import FeedLost, LiveSource
 from callm_edge.sources.source import Frame
 from callm_edge.sources.uri import redact
@@ -89,7 +89,8 @@ class _StreamFeed:
         self.fps = stream_fps(stream)
         self._name = name
         self._container = container
-        self._frames: Iterator[av.VideoFrame] = iter(Decoder(container, stream, low_delay=live))
+        self._decoder = Decoder(container, stream, low_delay=live)
+        self._frames: Iterator[av.VideoFrame] = iter(self._decoder)
         self._start: float | None = None
         self._time = 0.0
 
@@ -105,7 +106,7 @@ class _StreamFeed:
             if self.live:
                 raise FeedLost("the stream ended")
             return None
-        return Frame(0, self._time_of(decoded), to_image(decoded))
+        return Frame(0, self._time_of(decoded), self._decoder.image(decoded))
 
     def _time_of(self, decoded: av.VideoFrame) -> float:
         if self.live:

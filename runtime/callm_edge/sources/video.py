@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 
 from callm_edge.errors import SourceError
-from callm_edge.sources.decode import Decoder, FFmpegError, reason, stream_fps, to_image, video_stream
+from callm_edge.sources.decode import Decoder, FFmpegError, reason, stream_fps, video_stream
 from callm_edge.sources.recorded import RecordedSource
 from callm_edge.sources.source import Frame
 
@@ -56,7 +56,7 @@ class VideoSource(RecordedSource):
                         # A damaged clock may jump back; what reads us counts on time going on.
                         time = max(decoded.time - start, time)
                     self.damaged = decoder.damaged
-                    yield Frame(index + decoder.damaged, time, to_image(decoded))
+                    yield Frame(index + decoder.damaged, time, decoder.image(decoded))
                     index += 1
             except FFmpegError as error:
                 broken = reason(error)

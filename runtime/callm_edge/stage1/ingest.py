@@ -7,6 +7,9 @@ import numpy as np
 
 SIZE = 256  # pixels
 
+# A camera's frames are small: splitting one over threads gains nothing and takes the cores that stage 1 needs.
+cv2.setNumThreads(1)
+
 
 def to_gray_256(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) BGR or (H, W) gray, uint8 -> (256, 256) uint8, as published: OpenCV gray, bilinear resize."""

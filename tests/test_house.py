@@ -42,9 +42,12 @@ def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
 
 
 def test_importing_the_runtime_pulls_in_no_torch() -> None:
+    # The torch class of the video-language branch lies behind the door of its package, which is imported here.
+    behind = TOP / "runtime/callm_edge/stage2/torch_model"
     modules = [
         ".".join(path.relative_to(TOP / "runtime").with_suffix("").parts)
         for path in (TOP / "runtime" / "callm_edge").rglob("*.py")
+        if path.parent != behind or path.stem in ("__init__", "config", "parts")
     ]
     code = (
         "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint('torch' in sys.modules)"

@@ -1,0 +1,81 @@
+"""The trained half of the branch: features of a clip's pictures -> embeddings that the language model reads."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers import Blip2QFormerConfig, Blip2QFormerModel
+
+from callm_edge.stage2.torch_model.config import VideoFormerConfig
+from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS, HEAD
+
+INITIAL_STD = 0.02
+
+
+class VideoFormer(nn.Module):
+    """Temporal positions, video Q-Former, linear projection: Video-LLaMA's vision-language branch above the frames."""
+
+    def __init__(self, config: VideoFormerConfig, llm_width: int) -> None:
+        super().__init__()
+        self.positions = config.positions
+        self.frame_position = nn.Embedding(config.positions, config.hidden)
+        self.query_tokens = nn.Parameter(torch.empty(1, config.queries, config.hidden).normal_(std=INITIAL_STD))
+        self.qformer = Blip2QFormerModel(
+            Blip2QFormerConfig(
+                hidden_size=config.hidden,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=config.feed_forward,
+                encoder_hidden_size=config.hidden,
+                cross_attention_frequency=1,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+            )
+        )
+        self.projection = nn.Linear(config.hidden, llm_width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, pictures, tokens, width) -> (B, queries, llm_width)."""
+        return self.attend(features, torch.arange(features.shape[1], device=features.device))
+
+    def attend(self, features: Tensor, times: Tensor) -> Tensor:
+        """(B, P, tokens, hidden) whose picture p was seen at frame times[p] -> (B, queries, llm_width)."""
+        placed = features + self.frame_position(times)[None, :, None, :]
+        queries = self.query_tokens.expand(placed.shape[0], -1, -1)
+        hidden = self.qformer(query_embeds=queries, encoder_hidden_states=placed.flatten(1, 2)).last_hidden_state
+        return cast(Tensor, self.projection(hidden))
+
+
+class MiniVideoFormer(VideoFormer):
+    """The same above EfficientNet's cells: each says where in the picture it lies, and whether that is a crop."""
+
+    def __init__(self, config: VideoFormerConfig, llm_width: int, cells: int, crops: bool) -> None:
+        super().__init__(config, llm_width)
+        self.crops, self.cells = crops, cells
+        self.from_cell = nn.Linear(CELL_CHANNELS, config.hidden)
+        self.from_pooled = nn.Linear(HEAD, config.hidden)
+        self.norm = nn.LayerNorm(config.hidden)
+        self.place = nn.Parameter(torch.empty(cells + 1, config.hidden).normal_(std=INITIAL_STD))
+        self.kind = nn.Embedding(2, config.hidden)
+        for embedding in (self.frame_position, self.kind):
+            nn.init.normal_(embedding.weight, std=INITIAL_STD)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, P, cells + 4, 320), all frames and then, where there are crops, all crops -> (B, queries, llm_width)."""
+        pictures = features.shape[1]
+        frames = pictures // 2 if self.crops else pictures
+        features = features.to(self.from_cell.weight.dtype)
+        cells = self.from_cell(features[:, :, : self.cells])
+        pooled = self.from_pooled(features[:, :, self.cells :].flatten(2))[:, :, None]
+        at = torch.arange(pictures, device=features.device)
+        hidden = self.norm(torch.cat([cells, pooled], dim=2)) + self.place + self.kind(at // frames)[None, :, None, :]
+        return self.attend(hidden, at % frames)
+
+    @torch.no_grad()
+    def match_scale(self, embeddings: Tensor) -> None:
+        """Let the first outputs be as large as the language model's (V, W) own `embeddings`, so that it reads them."""
+        rms = float(embeddings.float().square().mean().sqrt())
+        nn.init.normal_(self.projection.weight, std=rms / self.projection.in_features**0.5)
+        nn.init.zeros_(self.projection.bias)

@@ -1,4 +1,4 @@
-"""Latency of the way of a frame up to the decision, part by part: `python -m callm_bench.stage1 [--json]`.
+"""Latency of the way of a frame up to the decision, ours beside others': `python -m callm_bench.stage1 [--json]`.
 
 Every part is timed in turn within one run, round after round, so that whatever else the machine does hits all alike.
 """
@@ -22,16 +22,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from callm_bench.full_graph import full_graph
+from callm_edge.bundle import SCORE, SHARED
 from callm_edge.decision.box import peak_box
 from callm_edge.plaza import FPS, Plaza
+from callm_edge.stage1.backend import Stream
 from callm_edge.stage1.ingest import to_gray_256
 from callm_edge.stage1.ring import MirroredRing
 from callm_edge.stage1.scorer import OrtScorer
+from callm_edge.stage1.shared import SharedWork
 from callm_export.autoencoder import PRESETS, SCORED, Autoencoder, normalise
-from callm_export.onnx_graph import score_graph
-from callm_export.score import score_frame
+from callm_export.exporting import export_stage1
 
 WARM_UP = 2
+SIDES = ("plain torch loop", "full graph", "what reaches frame 9", "shared")
 
 
 def parts(folder: Path, presets: list[str]) -> dict[str, Callable[[], object]]:
@@ -52,19 +56,33 @@ def parts(folder: Path, presets: list[str]) -> dict[str, Callable[[], object]]:
     }
     for preset in presets:
         model = Autoencoder.preset(preset).eval()
-        path = folder / f"{preset}.onnx"
-        onnx.save(score_graph(model), str(path))
-        scorer = OrtScorer(path)
-        timed[f"stage 1 {preset}, onnxruntime"] = lambda scorer=scorer: scorer.score(window[None])  # type: ignore[misc]
-        timed[f"stage 1 {preset}, torch as published"] = lambda model=model: _torch(model, window)  # type: ignore[misc]
+        export_stage1(model, folder / preset)
+        onnx.save(full_graph(model), str(folder / preset / "full.onnx"))
+        full, sliced = OrtScorer(folder / preset / "full.onnx"), OrtScorer(folder / preset / SCORE)
+        stream = SharedWork(folder / preset / SHARED).stream()
+
+        def shared(stream: Stream = stream) -> object:
+            stream.push(gray)
+            return stream.score()
+
+        for _ in range(16):
+            shared()
+        calls: tuple[Callable[[], object], ...] = (
+            lambda model=model: _plain_loop(model, window),  # type: ignore[misc]
+            lambda full=full: full.score(window[None]),  # type: ignore[misc]
+            lambda sliced=sliced: sliced.score(window[None]),  # type: ignore[misc]
+            shared,
+        )
+        timed |= {f"{preset}, {side}": call for side, call in zip(SIDES, calls, strict=True)}
     return timed
 
 
 @torch.inference_mode()
-def _torch(model: Autoencoder, window: np.ndarray) -> object:
-    """The published way: reconstruct all 16 frames, then score one of them."""
+def _plain_loop(model: Autoencoder, window: np.ndarray) -> float:
+    """The published way: reconstruct all 16 frames, then the PSNR of one of them in numpy."""
     x = normalise(torch.from_numpy(window.copy()))[None, None]
-    return score_frame(model(x)[:, 0, SCORED], x[:, 0, SCORED])
+    difference = (model(x)[0, 0, SCORED] - x[0, 0, SCORED]).numpy()
+    return float(10 * np.log10(4 / np.mean(difference**2)))
 
 
 def measure(timed: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
@@ -102,23 +120,22 @@ def environment() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--presets", nargs="+", default=["edge", "nano"], choices=list(PRESETS))
+    parser.add_argument("--presets", nargs="+", default=["edge"], choices=list(PRESETS))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         stages = measure(parts(Path(folder), options.presets), options.rounds)
     ratios = {
-        f"{preset}: torch as published / onnxruntime": round(
-            stages[f"stage 1 {preset}, torch as published"]["p50_ms"]
-            / stages[f"stage 1 {preset}, onnxruntime"]["p50_ms"],
-            2,
+        f"{preset}: {side} / shared": round(
+            stages[f"{preset}, {side}"]["p50_ms"] / stages[f"{preset}, shared"]["p50_ms"], 2
         )
         for preset in options.presets
+        for side in SIDES[:-1]
     }
     if options.json:
         print(json.dumps({"stages": stages, "ratios": ratios, "environment": environment()}))
         return
-    table = Table(title="One window at a time")
+    table = Table(title="One frame at a time, stride 1")
     for column in ("part", "p50 ms", "p90 ms", "p99 ms", "per second"):
         table.add_column(column, justify="left" if column == "part" else "right")
     for name, row in stages.items():

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from callm_edge.errors import UserError
 from callm_edge.stage2.llama_tokenizer import load_tokenizer
 from callm_edge.stage2.prompts import NO, YES, Prompt, Template, TextTokenizer, placeholder_runs, template
+from callm_edge.stage2.torch_model import saving
 from callm_edge.stage2.torch_model.config import MiniConfig, VideoLlamaConfig
 from callm_edge.stage2.torch_model.frame_encoder import EvaQFormer, LiteGrid
 from callm_edge.stage2.torch_model.language_model import load_llm
@@ -28,7 +29,8 @@ class VideoLanguageModel(nn.Module):
     """Frozen frame encoder, trained video former, frozen language model.
 
     config: sizes. template: how questions are wrapped. tokenizer: of the language model, or None where only ids are
-    used. placeholder: id that stands for a video query in `token_ids`: the first that the tokenizer does not give out.
+    used. llm_folder: where the language model came from. placeholder: id that stands for a video query in `token_ids`:
+    the first that the tokenizer does not give out.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class VideoLanguageModel(nn.Module):
         llm: Any,
         template: Template,
         tokenizer: TextTokenizer | None = None,
+        llm_folder: Path | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.template, self._tokenizer = config, template, tokenizer
+        self.config, self.template, self._tokenizer, self._llm_folder = config, template, tokenizer, llm_folder
         self.frame_encoder, self.video_former, self.llm = frame_encoder, video_former, llm
         vocabulary = int(llm.config.vocab_size)
         if tokenizer is not None and tokenizer.size > vocabulary:
@@ -79,7 +82,7 @@ class VideoLanguageModel(nn.Module):
         if files.trained is not None:
             load_former(former, files.trained, misfits)
         misfits.check("Video-LLaMA")
-        return cls(config, encoder, former, llm, wrapping, tokenizer)
+        return cls(config, encoder, former, llm, wrapping, tokenizer, files.llm)
 
     @classmethod
     def mini(
@@ -104,7 +107,42 @@ class VideoLanguageModel(nn.Module):
         encoder.load_state_dict(found)
         former = MiniVideoFormer(config.video, int(model.config.hidden_size), encoder.cells, config.crops)
         former.match_scale(model.get_input_embeddings().weight)
-        return cls(config, encoder, former, model, template("chatml"), load_tokenizer(llm))
+        return cls(config, encoder, former, model, template("chatml"), load_tokenizer(llm), llm)
+
+    @classmethod
+    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> VideoLanguageModel:
+        """What `save` wrote, on the CPU; `llm/` may meanwhile hold the quantized language model.
+
+        dtype: of the language model. Raises UserError, MissingExtraError.
+        """
+        record, misfits = saving.read_record(folder), Misfits()
+        llm = load_llm(folder / saving.LLM, dtype, misfits)
+        misfits.check("the language model")
+        config, width = record.config, int(llm.config.hidden_size)
+        encoder: EvaQFormer | LiteGrid
+        former: VideoFormer
+        if isinstance(config, MiniConfig):
+            encoder = LiteGrid(config.image)
+            former = MiniVideoFormer(config.video, width, encoder.cells, config.crops)
+        else:
+            encoder, former = EvaQFormer(config), VideoFormer(config.video, width)
+        wrapping, tokenizer = template(record.template), load_tokenizer(folder / saving.LLM)
+        model = cls(config, encoder, former, llm, wrapping, tokenizer, folder / saving.LLM)
+        saving.fill(model.frame_encoder, folder / saving.ENCODER)
+        model.load_trained(folder / saving.FORMER)
+        return model
+
+    def save(self, folder: Path) -> None:
+        """Write all parts to `folder`: see `load`. A quantized language model's own folder is copied."""
+        saving.save_model(self, folder, self._llm_folder)
+
+    def save_trained(self, path: Path) -> None:
+        """Write the trained part alone, as safetensors, atomically."""
+        saving.save_trained(self, path)
+
+    def load_trained(self, path: Path) -> None:
+        """Fill the trained part. Raises UserError that names all that does not fit."""
+        saving.load_trained(self, path)
 
     @property
     def tokenizer(self) -> TextTokenizer:

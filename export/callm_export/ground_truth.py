@@ -98,12 +98,13 @@ class PlazaClip(LabelledClip):
 
     def truth(self, points: np.ndarray, frames: np.ndarray, size: tuple[int, int]) -> ClipTruth:
         """See LabelledClip.truth."""
-        known = self._plaza.truth
+        boxes = self._plaza.plaza.boxes
         distances = [
-            min((box_distance(box[1:], point) for box in known[frame].boxes), default=np.nan)
+            min((box_distance(box[1:], point) for box in boxes(int(frame))), default=np.nan)
             for frame, point in zip(frames, points, strict=True)
         ]
-        return ClipTruth(np.array([truth.anomalous for truth in known]), np.asarray(distances, np.float64))
+        labels = np.array([bool(boxes(index)) for index in range(self.frames)])
+        return ClipTruth(labels, np.asarray(distances, np.float64))
 
 
 def mask_distance(mask: np.ndarray, point: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -121,7 +121,7 @@ class Plaza:
             start = end + round((_GAP_S + float(rng.uniform(0.2, 2.5))) * FPS)
         return tuple(actors), tuple(schedule)
 
-    def _boxes(self, index: int) -> tuple[Box, ...]:
+    def boxes(self, index: int) -> tuple[Box, ...]:
         """What is anomalous in frame ``index``: kind, x, y, w, h pixels of everything in sight."""
         boxes: list[Box] = []
         for actor, rectangles in zip(self._incidents, self._rectangles, strict=True):
@@ -133,6 +133,13 @@ class Plaza:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, Truth]]:
         """Yield (360, 640, 3) BGR uint8 frames, each a fresh array, with their ground truth."""
+        return self._live(None)
+
+    def frames_at(self, indices: Container[int]) -> Iterator[tuple[np.ndarray, Truth]]:
+        """The same for some frames only, in order of time: the others are lived through, but not drawn."""
+        return self._live(indices)
+
+    def _live(self, drawn: Container[int] | None) -> Iterator[tuple[np.ndarray, Truth]]:
         light = Light(self.seed, scene())
         coming = crowd(self.seed, self.frames, self._incidents)
         waiting = next(coming, None)
@@ -143,7 +150,9 @@ class Plaza:
                 waiting = next(coming, None)
             walkers = [actor for actor in walkers if actor.end > index]
             about = [actor for actor in (*walkers, *self._incidents) if actor.start <= index < actor.end]
-            boxes = self._boxes(index)
+            if drawn is not None and index not in drawn:
+                continue
+            boxes = self.boxes(index)
             picture, people = _draw(about, index, light)
             yield light.finish(picture, index), Truth(bool(boxes), boxes, _caption(boxes, people))
 

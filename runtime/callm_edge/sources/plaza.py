@@ -28,8 +28,7 @@ class PlazaSource(LiveSource):
     realtime: play it like a camera: ``live``, at its own pace, late frames dropped. Otherwise every frame is delivered
         as fast as it is drawn; drawing goes on in a thread of its own while the reader works.
 
-    truth: one entry for each frame that was delivered so far, in the same order.
-    Raises UsageError for an anomaly that there is none of.
+    Each frame is a PlazaFrame. Raises UsageError for an anomaly that there is none of.
     """
 
     def __init__(
@@ -47,20 +46,6 @@ class PlazaSource(LiveSource):
 
         self.plaza = Plaza(seed, anomalies, seconds)
         self.fps = float(self.plaza.fps)
-        self.truth: list[Truth] = []
-
-    def __iter__(self) -> Iterator[Frame]:
-        frames = super().__iter__()
-        return self._noting_truth(frames)
-
-    def _noting_truth(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        try:
-            for frame in frames:
-                assert isinstance(frame, PlazaFrame)
-                self.truth.append(frame.truth)
-                yield frame
-        finally:
-            self.close()
 
     def _connect(self) -> Feed:
         frames = _drawn(self.plaza)

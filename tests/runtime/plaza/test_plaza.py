@@ -36,6 +36,16 @@ def test_one_plaza_can_be_read_twice_and_side_by_side_with_another() -> None:
         assert truth == truth_again
 
 
+def test_frames_drawn_alone_are_the_frames_of_the_footage() -> None:
+    wanted = {3, 4, 40}
+    whole = [item for index, item in enumerate(Plaza(4, ("runner",), 2.0)) if index in wanted]
+    alone = list(Plaza(4, ("runner",), 2.0).frames_at(wanted))
+    assert len(alone) == 3
+    for (picture, truth), (other, other_truth) in zip(whole, alone, strict=True):
+        np.testing.assert_array_equal(picture, other)
+        assert truth == other_truth
+
+
 def test_frames_belong_to_the_caller() -> None:
     reader = iter(Plaza(0, (), 1.0))
     first, _ = next(reader)
@@ -81,7 +91,7 @@ def test_labels_and_schedule_agree(kind: str) -> None:
     assert 8 * FPS <= start < 9 * FPS
     labelled = set()
     for index in range(plaza.frames):
-        for box_kind, x, y, w, h in plaza._boxes(index):
+        for box_kind, x, y, w, h in plaza.boxes(index):
             labelled.add(index)
             assert box_kind == kind
             assert min(w, h) >= 4
@@ -110,7 +120,7 @@ def test_boxes_hold_what_is_drawn(kind: str) -> None:
         picture, _ = _draw([actor for actor in about if actor.labelled[0] <= index < actor.labelled[1]], index, light)
         change = np.abs(picture.astype(int) - scene().background.astype(int)).mean(axis=2)
         inside = np.zeros(change.shape, bool)
-        for _, x, y, w, h in plaza._boxes(index):
+        for _, x, y, w, h in plaza.boxes(index):
             inside[y : y + h, x : x + w] = True
             assert change[y : y + h, x : x + w].max() > 20
         # Shadows fall outside the boxes, hence not zero.

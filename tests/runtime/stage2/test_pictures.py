@@ -1,0 +1,44 @@
+"""What stage 2 sees: the frames, and what stage 1 points at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callm_edge.stage2.pictures import clip_pictures, crop
+
+
+def test_frames_come_first_and_crops_show_the_peak() -> None:
+    image = np.zeros((240, 360, 3), np.uint8)
+    image[100:110, 200:210] = (0, 0, 255)
+    pictures = clip_pictures([image] * 8, [(205.0, 105.0)] * 8)
+    assert pictures.shape == (16, 224, 224, 3)
+    assert pictures.dtype == np.uint8
+    red = (pictures[..., 0] > 128).mean(axis=(1, 2))
+    assert (red[8:] > 5 * red[:8]).all(), "a crop is larger"
+    assert pictures[8, 112, 112].tolist() == [255, 0, 0]
+
+
+def test_a_frame_without_a_peak_takes_its_neighbours() -> None:
+    images = [np.full((100, 100), 10 * at, np.uint8) for at in range(3)]
+    images[2][80:, 80:] = 255
+    pictures = clip_pictures(images, [None, (5.0, 5.0), None], side=32)
+    assert pictures[5].max() < 100
+    assert clip_pictures(images, [None, (90.0, 90.0), None], side=32)[5].max() == 255
+    assert clip_pictures(images, [None] * 3, side=32).shape == (6, 32, 32, 3)
+
+
+@given(
+    st.integers(1, 50), st.integers(1, 50), st.floats(-100, 100, allow_nan=False), st.floats(-100, 100, allow_nan=False)
+)
+def test_a_crop_lies_inside(height: int, width: int, x: float, y: float) -> None:
+    cut = crop(np.zeros((height, width, 3), np.uint8), (x, y))
+    assert cut.shape[0] == cut.shape[1] == max(1, round(0.4 * min(height, width)))
+
+
+def test_clips_shorter_than_8_frames_work() -> None:
+    assert clip_pictures([np.zeros((20, 30, 3), np.uint8)], [None]).shape == (2, 224, 224, 3)
+    with pytest.raises(ValueError, match="stack"):
+        clip_pictures([], [])

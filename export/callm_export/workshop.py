@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from callm_edge import __version__
 from callm_edge.bundle import SHARED, Bundle, Decision
+from callm_edge.decision.calibrated_backend import graph_sha256
 from callm_edge.decision.calibration import calibrate
 from callm_edge.decision.measure import measure
 from callm_edge.errors import UserError
@@ -105,7 +106,7 @@ def bundle_from_run(
     ]
     found = calibrate(traces, decision, false_alarms_per_hour)
     clips = [f"held-out training clip {clip}" for clip in held_out.names]
-    calibration = found.record(backend.name, clips, false_alarms_per_hour)
+    calibration = found.record(backend.name, graph_sha256(backend, out), clips, false_alarms_per_hour)
     training: dict[str, Any] = {
         key: record[key] for key in ("data", "frames", "clips", "held_out_clips", "channels", "recipe")
     }

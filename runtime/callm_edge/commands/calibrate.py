@@ -54,6 +54,7 @@ def calibrate(
     from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn
 
     from callm_edge.bundle import BUILT_IN, Bundle
+    from callm_edge.decision.calibrated_backend import graph_sha256
     from callm_edge.decision.calibration import calibrate as threshold_from
     from callm_edge.decision.measure import measure
     from callm_edge.errors import UsageError
@@ -87,7 +88,7 @@ def calibrate(
             traces.append(measure(source, stage1, opened.decision, progress=on_window, limit_seconds=seconds))
             bar.update(task, total=1, completed=1)
     found = threshold_from(traces, opened.decision, rate)
-    record = found.record(stage1.name, sources, rate)
+    record = found.record(stage1.name, graph_sha256(stage1, opened.folder), sources, rate)
     if out is not None:
         shutil.copytree(opened.folder, out, dirs_exist_ok=True)
         opened = Bundle.load(out)

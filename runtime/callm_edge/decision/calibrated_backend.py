@@ -8,22 +8,25 @@ computed with, the graph or the very engine, and whoever runs a bundle asks here
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
-from callm_edge.bundle import SCORE, SHARED, Bundle
+from callm_edge.bundle import SCORE, SHARED, Bundle, sha256
 from callm_edge.stage1.backend import Backend
 
 
-def graph_sha256(backend: Backend, bundle: Bundle) -> str:
-    """sha256 of what `backend` computes with: the engine file, the graph, or (of several) of their hashes in order."""
+def graph_sha256(backend: Backend, folder: Path) -> str:
+    """sha256 of what `backend` computes with: the engine file, the graph, or (of several) of their hashes in order.
+
+    folder: of the bundle that it was opened from.
+    """
     own = getattr(backend, "graph_sha256", "")
     if own:
         return str(own)
-    files = bundle.manifest.files
     if _family(backend.name).startswith("shared"):
-        parts = [files[name] for name in sorted(files) if name.startswith(f"{SHARED}/")]
+        parts = [sha256(path) for path in sorted((folder / SHARED).glob("*.onnx"))]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
-    return files[SCORE]
+    return sha256(folder / SCORE)
 
 
 def calibration_mismatch(bundle: Bundle, backend: Backend) -> str | None:
@@ -38,7 +41,7 @@ def calibration_mismatch(bundle: Bundle, backend: Backend) -> str | None:
     advice = "callm-edge verify counts the flags that differ; callm-edge calibrate sets the threshold for this backend."
     if _family(was) != _family(backend.name):
         return f"The threshold was calibrated on {was}; this is {backend.name}. {advice}"
-    if recorded and recorded != graph_sha256(backend, bundle):
+    if recorded and recorded != graph_sha256(backend, bundle.folder):
         what = "engine" if _family(was).startswith("tensorrt") else "graph"
         return f"The threshold was calibrated on another {what} of {_family(was)} than runs now. {advice}"
     return None

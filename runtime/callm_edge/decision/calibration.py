@@ -45,10 +45,13 @@ class Calibrated:
     hours: float
     tail_scale_db: float
 
-    def record(self, backend: str, sources: Sequence[str], false_alarms_per_hour: float) -> dict[str, Any]:
-        """What a bundle keeps of it."""
+    def record(
+        self, backend: str, graph_sha256: str, sources: Sequence[str], false_alarms_per_hour: float
+    ) -> dict[str, Any]:
+        """What a bundle keeps of it. graph_sha256: what the backend computed with (see calibrated_backend)."""
         return {
             "backend": backend,
+            "graph_sha256": graph_sha256,
             "sources": list(sources),
             "hours": round(self.hours, 4),
             "false_alarms_per_hour": false_alarms_per_hour,

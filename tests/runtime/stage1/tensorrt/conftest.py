@@ -17,7 +17,8 @@ HERE = Path(__file__).parent
 def load(name: str) -> ModuleType:
     """A file beside this one as a new module: what a test changes in it, no other test sees."""
     spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,3 +1,4 @@
+# ruff: noqa: N801, N802, N803, N815, N816 - names as CUDA documents them
 """A `cuda.bindings.runtime` whose GPU is the host's memory: only the calls stage 1 makes, with their documented forms.
 
 Work runs when a stream is synchronized and not before, so that a missing wait shows. What a capture records does not
@@ -13,10 +14,10 @@ from typing import Any
 
 Work = Callable[[], None]
 
-cudaStreamNonBlocking = 1  # noqa: N816 - as documented
+cudaStreamNonBlocking = 1
 
 
-class cudaError_t(enum.IntEnum):  # noqa: N801 - as documented
+class cudaError_t(enum.IntEnum):
     cudaSuccess = 0
     cudaErrorInvalidValue = 1
     cudaErrorMemoryAllocation = 2
@@ -24,17 +25,17 @@ class cudaError_t(enum.IntEnum):  # noqa: N801 - as documented
     cudaErrorStreamCaptureUnsupported = 900
 
 
-class cudaMemcpyKind(enum.IntEnum):  # noqa: N801
+class cudaMemcpyKind(enum.IntEnum):
     cudaMemcpyHostToDevice = 1
     cudaMemcpyDeviceToHost = 2
 
 
-class cudaStreamCaptureMode(enum.IntEnum):  # noqa: N801
+class cudaStreamCaptureMode(enum.IntEnum):
     cudaStreamCaptureModeGlobal = 0
     cudaStreamCaptureModeThreadLocal = 1
 
 
-class cudaDeviceAttr(enum.IntEnum):  # noqa: N801
+class cudaDeviceAttr(enum.IntEnum):
     cudaDevAttrIntegrated = 18
     cudaDevAttrComputeCapabilityMajor = 75
     cudaDevAttrComputeCapabilityMinor = 76
@@ -59,51 +60,49 @@ class FakeCuda:
         self._captured: dict[int, list[Work]] = {}
         self._graphs: dict[int, list[Work]] = {}
 
-    def cudaGetDeviceCount(self) -> tuple[Any, int]:  # noqa: N802
+    def cudaGetDeviceCount(self) -> tuple[Any, int]:
         return OK, self.gpus
 
-    def cudaDeviceGetAttribute(self, attr: cudaDeviceAttr, device: int) -> tuple[Any, int]:  # noqa: N802
+    def cudaDeviceGetAttribute(self, attr: cudaDeviceAttr, device: int) -> tuple[Any, int]:
         values = {"Major": 8, "Minor": 7, "grated": 1}
         return OK, next(value for end, value in values.items() if attr.name.endswith(end))
 
-    def cudaMalloc(self, size: int) -> tuple[Any, int]:  # noqa: N802
+    def cudaMalloc(self, size: int) -> tuple[Any, int]:
         return self._allocate(size)
 
-    def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, int]:  # noqa: N802
+    def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, int]:
         return self._allocate(size)
 
-    def cudaFree(self, devPtr: int) -> tuple[Any]:  # noqa: N802, N803
+    def cudaFree(self, devPtr: int) -> tuple[Any]:
         return self._free(devPtr)
 
-    def cudaFreeHost(self, ptr: int) -> tuple[Any]:  # noqa: N802
+    def cudaFreeHost(self, ptr: int) -> tuple[Any]:
         return self._free(ptr)
 
-    def cudaMemset(self, devPtr: int, value: int, count: int) -> tuple[Any]:  # noqa: N802, N803
+    def cudaMemset(self, devPtr: int, value: int, count: int) -> tuple[Any]:
         ctypes.memset(devPtr, value, count)
         return (OK,)
 
-    def cudaMemcpy(self, dst: int, src: int, count: int, kind: cudaMemcpyKind) -> tuple[Any]:  # noqa: N802
+    def cudaMemcpy(self, dst: int, src: int, count: int, kind: cudaMemcpyKind) -> tuple[Any]:
         if self._captured:
             return (cudaError_t.cudaErrorStreamCaptureUnsupported,)
         ctypes.memmove(dst, src, count)
         return (OK,)
 
-    def cudaMemcpyAsync(  # noqa: N802
-        self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: int
-    ) -> tuple[Any]:
+    def cudaMemcpyAsync(self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: int) -> tuple[Any]:
         self.enqueue(stream, lambda: ctypes.memmove(dst, src, count) and None)
         return (OK,)
 
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, int]:  # noqa: N802
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, int]:
         handle = 1000 + len(self._queues)
         self._queues[handle] = []
         return OK, handle
 
-    def cudaStreamDestroy(self, stream: int) -> tuple[Any]:  # noqa: N802
+    def cudaStreamDestroy(self, stream: int) -> tuple[Any]:
         del self._queues[stream]
         return (OK,)
 
-    def cudaStreamSynchronize(self, stream: int) -> tuple[Any]:  # noqa: N802
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any]:
         if stream in self._captured:
             return (cudaError_t.cudaErrorStreamCaptureUnsupported,)
         queue, self._queues[stream] = self._queues[stream], []
@@ -111,32 +110,32 @@ class FakeCuda:
             work()
         return (OK,)
 
-    def cudaStreamBeginCapture(self, stream: int, mode: cudaStreamCaptureMode) -> tuple[Any]:  # noqa: N802
+    def cudaStreamBeginCapture(self, stream: int, mode: cudaStreamCaptureMode) -> tuple[Any]:
         assert not self._queues[stream], "a capture begins on an idle stream"
         self._captured[stream] = []
         return (OK,)
 
-    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, int]:  # noqa: N802
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, int]:
         work = self._captured.pop(stream)
         if self.captures_fail:
             return cudaError_t.cudaErrorStreamCaptureUnsupported, 0
         self._graphs[id(work)] = work
         return OK, id(work)
 
-    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, int]:  # noqa: N802
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, int]:
         executable = -graph
         self._graphs[executable] = self._graphs[graph]
         return OK, executable
 
-    def cudaGraphDestroy(self, graph: int) -> tuple[Any]:  # noqa: N802
+    def cudaGraphDestroy(self, graph: int) -> tuple[Any]:
         self._graphs.pop(graph, None)
         return (OK,)
 
-    def cudaGraphExecDestroy(self, graphExec: int) -> tuple[Any]:  # noqa: N802, N803
+    def cudaGraphExecDestroy(self, graphExec: int) -> tuple[Any]:
         del self._graphs[graphExec]
         return (OK,)
 
-    def cudaGraphLaunch(self, graphExec: int, stream: int) -> tuple[Any]:  # noqa: N802, N803
+    def cudaGraphLaunch(self, graphExec: int, stream: int) -> tuple[Any]:
         self.launches += 1
         for work in self._graphs[graphExec]:
             self.enqueue(stream, work)

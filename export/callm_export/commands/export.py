@@ -1,10 +1,14 @@
-"""`callm-edge export`: trained weights -> a bundle."""
+"""`callm-edge export`: trained weights -> a bundle; int8 graph and TensorRT engines of a bundle."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
@@ -39,6 +43,15 @@ import click
     show_default=True,
     help="PSNR of the worst tile, or of the frame.",
 )
+@click.option(
+    "--int8",
+    "footage",
+    multiple=True,
+    metavar="URI",
+    help="Add an int8 graph, quantized on this normal footage, if it flips no flag of it. Repeatable.",
+)
+@click.option("--max-flips", type=click.IntRange(0), default=0, show_default=True, help="Flips that --int8 may cause.")
+@click.option("--engine", is_flag=True, help="Build the TensorRT engines of the bundle for the GPU here.")
 def export(
     run_folder: Path | None,
     weights: Path | None,
@@ -47,23 +60,73 @@ def export(
     name: str | None,
     rate: float,
     statistic: str,
+    footage: tuple[str, ...],
+    max_flips: int,
+    engine: bool,
 ) -> None:
-    """Write a bundle: ONNX graphs checked against torch, and the threshold from held-out footage."""
-    from typing import Literal, cast
+    """Write a bundle: ONNX graphs checked against torch, and the threshold from held-out footage.
 
+    With --engine or --int8 and neither --run nor --weights, --out is a bundle that is there already.
+    """
     from rich.console import Console
 
-    from callm_edge.bundle import Decision
     from callm_edge.errors import UsageError
-    from callm_export.exporting import export_stage1, write_bundle
-    from callm_export.published import load_autoencoder, preset_of
-    from callm_export.workshop import bundle_from_run
 
-    if (run_folder is None) == (weights is None):
+    if run_folder is not None and weights is not None or not (run_folder or weights or engine or footage):
         raise UsageError(
             "Give either --run or --weights", "", "--run for a training run of yours, --weights for a file"
         )
     console = Console(stderr=True, highlight=False)
+    if run_folder is not None or weights is not None:
+        _export(run_folder, weights, allow_pickle, out, name, rate, statistic, console)
+    if footage:
+        from callm_export.int8_export import add_int8
+
+        add_int8(out, footage, max_flips, console)
+    if engine:
+        _build_engines(out, console)
+
+
+def _build_engines(out: Path, console: Console) -> None:
+    """Needs no torch: it runs on the device as well."""
+    from rich.progress import Progress
+
+    from callm_edge.bundle import AUTOENCODER_FP16, AUTOENCODER_INT8, Bundle
+    from callm_edge.errors import BundleError
+    from callm_edge.stage1.tensorrt.open import GRAPHS, engine_of
+    from callm_edge.stage1.tensorrt.progress import ProgressBars
+
+    bundle = Bundle.load(out)
+    if AUTOENCODER_FP16 not in bundle.manifest.files:
+        raise BundleError(f"The bundle {out} has no graph for the GPU", f"no '{AUTOENCODER_FP16}'", "Export it again")
+    for precision in ("fp16", *(["int8"] if AUTOENCODER_INT8 in bundle.manifest.files else [])):
+        with Progress(console=console, transient=True) as bars:
+            ready = engine_of(bundle, precision, ProgressBars(bars))
+        console.print(
+            f"{'Built' if ready.built else 'Found'} {ready.path} from {GRAPHS[precision]} for compute capability "
+            f"{ready.key.compute_capability}, TensorRT {ready.key.tensorrt}; "
+            f"{len(ready.proof)} convolutions proven to run in half precision or int8",
+            soft_wrap=True,
+        )
+
+
+def _export(
+    run_folder: Path | None,
+    weights: Path | None,
+    allow_pickle: bool,
+    out: Path,
+    name: str | None,
+    rate: float,
+    statistic: str,
+    console: Console,
+) -> None:
+    from typing import Literal, cast
+
+    from callm_edge.bundle import Decision
+    from callm_export.exporting import export_stage1, write_bundle
+    from callm_export.published import load_autoencoder, preset_of
+    from callm_export.workshop import bundle_from_run
+
     decision = Decision(statistic=cast(Literal["tile", "frame"], statistic))
     if run_folder is not None:
         bundle_from_run(run_folder, out, name or out.name, rate, decision, console)

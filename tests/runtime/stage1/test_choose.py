@@ -11,6 +11,7 @@ from callm_edge.errors import BundleError, UsageError, UserError
 from callm_edge.stage1 import choose, gpu, ort_cuda
 from callm_edge.stage1.choose import BACKENDS, open_backend, present
 from callm_edge.stage1.tensorrt import library
+from callm_edge.stage1.tensorrt.open import engine_of
 
 
 class OnGpu:
@@ -81,9 +82,7 @@ def test_a_wrong_name_gets_a_hint(tiny_bundle: Bundle) -> None:
 
 
 def test_a_named_part_that_is_missing_is_an_error_with_a_remedy(tiny_bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match="no int8 graph.*export --int8"):
-        from callm_edge.stage1.tensorrt.open import engine_of
-
+    with pytest.raises(BundleError, match=r"no int8 graph.*export --int8"):
         engine_of(tiny_bundle, "int8")
     if not gpu.present():
         with pytest.raises(UserError, match="no NVIDIA driver") as caught:
@@ -100,7 +99,7 @@ def test_tensorrt_that_is_absent_or_too_old_is_told(monkeypatch: pytest.MonkeyPa
     from types import SimpleNamespace
 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(UserError, match="not installed.*JetPack"):
+    with pytest.raises(UserError, match=r"not installed.*JetPack"):
         library.load()
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="8.6.1"))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"8.6.1 is too old.*10\.3"):

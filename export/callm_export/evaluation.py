@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from callm_edge.bundle import Decision
 from callm_edge.cascade import DEFAULT_FPS
-from callm_edge.decision.box import PEAK_SIGMA
+from callm_edge.decision.box import peak_point
 from callm_edge.decision.hysteresis import Hysteresis, Scored, smoothed
 from callm_edge.errors import UserError
 from callm_edge.events.event import Event
@@ -182,7 +181,7 @@ def score_clip(
             if (scores := stream.score()) is not None:
                 frame_db.append(float(scores.psnr_db[0]))
                 tile_db.append(float(scores.patch_psnr_db[0]))
-                peaks.append(peak(scores.error_map[0], size))
+                peaks.append(peak_point(scores.error_map[0], size))
                 frames.append(recent[0])
             progress()
     name = name or source.name
@@ -198,13 +197,6 @@ def score_clip(
         size,
         fps or source.fps or DEFAULT_FPS,
     )
-
-
-def peak(error_map: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
-    """(h, w) float32 error map -> x, y in a picture of `size`: the point that decision.box.peak_box grows from."""
-    smooth = cv2.GaussianBlur(error_map, (0, 0), PEAK_SIGMA)
-    y, x = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    return (float(x) + 0.5) * size[0] / smooth.shape[1], (float(y) + 0.5) * size[1] / smooth.shape[0]
 
 
 def events_of(scores: ClipScores, decision: Decision) -> list[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from callm_edge.bundle import Decision
+from callm_edge.decision.box import peak_point
 from callm_edge.decision.hysteresis import Hysteresis, Scored, Smoother
+from callm_edge.events.clip import Clip
 from callm_edge.events.event import Event
 from callm_edge.events.evidence import EvidenceRing
 from callm_edge.events.thumbnail import thumbnail
@@ -21,6 +24,7 @@ from callm_edge.stage1.scores import Scores
 
 DEFAULT_FPS = 25.0  # of a source that does not say: only gap and minimum length of events depend on it
 EVIDENCE_SECONDS, EVIDENCE_BYTES = 60, 64 << 20
+PRE_ROLL_S = 2.0  # of a clip, before the event; after it comes what was captured until the event was known to be over
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,11 @@ class ScoredFrame:
 
 @dataclass(frozen=True)
 class Found:
-    """An event that ended, with its picture (JPEG), where the peak frame was still in memory."""
+    """An event that ended, with its picture (JPEG) and its clip, where the frames were still in memory."""
 
     event: Event
     thumbnail: bytes | None
+    clip: Clip | None = None
 
 
 @dataclass
@@ -63,12 +68,14 @@ class Camera:
 
     A live source that is faster than stage 1 loses scores, not frames: a late window is left out, so that the windows
     that are scored never have gaps in them, which would look like things that move too fast.
-    stride: score every n-th window.
+    stride: score every n-th window. bundle_hash: what a clip says of the bundle that scored it.
     """
 
-    def __init__(self, source: Source, backend: Backend, decision: Decision, stride: int = 1) -> None:
+    def __init__(
+        self, source: Source, backend: Backend, decision: Decision, stride: int = 1, bundle_hash: str = ""
+    ) -> None:
         self.source, self.decision, self.counts = source, decision, Counts()
-        self._backend, self._stride = backend, stride
+        self._backend, self._stride, self._bundle_hash = backend, stride, bundle_hash
 
     def __iter__(self) -> Iterator[ScoredFrame | Found]:
         """Run to the end of the source. Raises SourceError where it fails."""
@@ -97,11 +104,9 @@ class Camera:
                 self.counts.skipped += 1
                 continue
             scored = self._score(stream, recent[0], smoother)
-            event = hysteresis.push(
-                Scored(
-                    scored.frame.index, scored.frame.time, scored.score_db, scored.error_map, _size(scored.frame.image)
-                )
-            )
+            at, size = scored.frame, _size(scored.frame.image)
+            evidence.note(at.index, scored.score_db, peak_point(scored.error_map, size))
+            event = hysteresis.push(Scored(at.index, at.time, scored.score_db, scored.error_map, size))
             if event:
                 yield self._found(event, evidence)
             yield replace(scored, event_active=hysteresis.active)
@@ -122,7 +127,12 @@ class Camera:
     def _found(self, event: Event, evidence: EvidenceRing) -> Found:
         self.counts.events += 1
         image = evidence.get(event.peak_frame)
-        return Found(event, thumbnail(image, event.box, event) if image is not None else None)
+        picture = thumbnail(image, event.box, event) if image is not None else None
+        # What was captured after the event, until it was known to be over, is its post-roll.
+        first = event.start_frame - round(PRE_ROLL_S * (self.source.fps or DEFAULT_FPS))
+        frames = tuple(evidence.span(first, sys.maxsize))
+        clip = Clip(event.id, self._bundle_hash, event.threshold_psnr_db, frames) if frames else None
+        return Found(event, picture, clip)
 
 
 def statistic_db(scores: Scores, statistic: str) -> np.ndarray:

@@ -22,7 +22,8 @@ from callm_edge.errors import UserError  # noqa: E402
 from callm_edge.sources import Frame, Source  # noqa: E402
 from callm_edge.stage1.scorer import WindowStream
 from callm_edge.stage1.scores import Scores, psnr_db  # noqa: E402
-from callm_export.evaluation import ClipScores, events_of, judge, peak, score_clip  # noqa: E402
+from callm_edge.decision.box import peak_point  # noqa: E402
+from callm_export.evaluation import ClipScores, events_of, judge, score_clip  # noqa: E402
 from callm_export.evaluation_plots import plot_auc_over_epochs, plot_clips, plot_roc  # noqa: E402
 from callm_export.ground_truth import ClipTruth  # noqa: E402
 
@@ -104,7 +105,7 @@ def test_a_clip_without_a_window_is_named() -> None:
 def test_peak_lies_in_the_box_that_grows_from_it(x: int, y: int, width: int, height: int) -> None:
     error_map = np.zeros((128, 128), np.float32)
     cv2.circle(error_map, (x, y), 3, 1.0, -1)
-    px, py = peak(error_map, (width, height))
+    px, py = peak_point(error_map, (width, height))
     left, top, w, h = peak_box(error_map, (width, height))
     assert left <= px <= left + w
     assert top <= py <= top + h

@@ -9,6 +9,13 @@ PEAK_SIGMA = 3.0  # map pixels: movers are larger than single bad pixels
 SHARE = 0.35  # of the smoothed peak: what still belongs to the mover
 
 
+def peak_point(error_map: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
+    """(h, w) float32 error map -> x, y in a picture of `size` (width, height): the point that `peak_box` grows from."""
+    smooth = cv2.GaussianBlur(error_map, (0, 0), PEAK_SIGMA)
+    y, x = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    return (float(x) + 0.5) * size[0] / smooth.shape[1], (float(y) + 0.5) * size[1] / smooth.shape[0]
+
+
 def peak_box(error_map: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """(h, w) float32 error map -> (x, y, width, height) in pixels of a picture of `size` (width, height).
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from callm_edge.events.clip import ClipFrame, Point
 from callm_edge.sources.source import Frame
 
 JPEG_QUALITY = 85
@@ -27,12 +28,12 @@ class EvidenceRing:
         if frames < 1 or max_bytes < 1:
             raise ValueError(f"an evidence ring needs room: frames={frames}, max_bytes={max_bytes}")
         self.frames, self.max_bytes, self.evicted = frames, max_bytes, 0
-        self._jpegs: dict[int, bytes] = {}  # insertion order is age
+        self._frames: dict[int, ClipFrame] = {}  # insertion order is age
         self._bytes = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._jpegs)
+        return len(self._frames)
 
     @property
     def bytes(self) -> int:
@@ -48,31 +49,26 @@ class EvidenceRing:
             raise ValueError(f"frame {frame.index} of shape {frame.image.shape} cannot be written as JPEG")
         jpeg = encoded.tobytes()
         with self._lock:
-            self._bytes += len(jpeg) - len(self._jpegs.pop(frame.index, b""))
-            self._jpegs[frame.index] = jpeg
-            while len(self._jpegs) > self.frames or self._bytes > self.max_bytes:
-                self._bytes -= len(self._jpegs.pop(next(iter(self._jpegs))))
+            before = self._frames.pop(frame.index, None)
+            self._bytes += len(jpeg) - (len(before.jpeg) if before else 0)
+            self._frames[frame.index] = ClipFrame(frame.index, frame.time, jpeg)
+            while len(self._frames) > self.frames or self._bytes > self.max_bytes:
+                self._bytes -= len(self._frames.pop(next(iter(self._frames))).jpeg)
                 self.evicted += 1
+
+    def note(self, index: int, score_db: float, peak: Point) -> None:
+        """Write down what stage 1 says of frame `index`, if it is still held: see ClipFrame."""
+        with self._lock:
+            if frame := self._frames.get(index):
+                self._frames[index] = replace(frame, score_db=score_db, peak=peak)
 
     def get(self, index: int) -> np.ndarray | None:
         """(H, W, 3) uint8 BGR picture of frame `index`, or None where it has left or never came."""
-        jpeg = self._jpegs.get(index)
-        return None if jpeg is None else _decode(jpeg)
+        frame = self._frames.get(index)
+        return None if frame is None else frame.image()
 
-    def span(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, (H, W, 3) uint8 BGR) of the frames held from `first` to `last`, both included, in order of index.
-
-        The stretch is fixed at the call, so that frames which leave meanwhile are still given; each is decoded when
-        it is asked for, so that a long event never stands in memory as raw pictures.
-        """
+    def span(self, first: int, last: int) -> list[ClipFrame]:
+        """The frames held from `first` to `last`, both included, in order of index."""
         with self._lock:
-            held = sorted((index, jpeg) for index, jpeg in self._jpegs.items() if first <= index <= last)
-        return ((index, _decode(jpeg)) for index, jpeg in held)
-
-
-def _decode(jpeg: bytes) -> np.ndarray:
-    import cv2
-
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None, "the ring only holds what imencode wrote"
-    return image
+            held = [frame for index, frame in self._frames.items() if first <= index <= last]
+        return sorted(held, key=lambda frame: frame.index)

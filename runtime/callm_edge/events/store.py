@@ -1,7 +1,11 @@
-"""Events on disk: one SQLite file and a folder of thumbnails, written by `run`, read by `events` and the live page."""
+"""Events on disk: an SQLite file, thumbnails and clips, written by `run`, read by `events` and the live page.
+
+It is also the queue of stage 2: an event that wants a verdict and has none is waiting, also after a crash.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -17,7 +21,9 @@ from urllib.parse import quote
 from callm_edge.atomic import write_bytes
 from callm_edge.errors import UserError
 from callm_edge.events.clock import is_unix_time
+from callm_edge.events.clip import Clip
 from callm_edge.events.event import Event
+from callm_edge.events.verdict import Verdict
 from callm_edge.names import nearest
 
 SCHEMA = 1
@@ -28,7 +34,6 @@ _FIELDS = (
     "id, source, start_frame, end_frame, peak_frame, start_time, end_time, peak_psnr_db, threshold_psnr_db, "
     "box_x, box_y, box_w, box_h"
 )
-# Verdicts come later than events and may be asked for again: they belong into a table of their own, keyed by event id.
 _CREATE = """
 CREATE TABLE event (
     id TEXT PRIMARY KEY NOT NULL,
@@ -49,7 +54,32 @@ CREATE TABLE event (
     stored_at REAL NOT NULL
 )
 """
-_INDEX = "CREATE INDEX event_happened_at ON event (happened_at)"
+# Verdicts come later than events and may be asked for again: they have a table of their own, one row for each event.
+# Without `decided_at` a row is an event that waits, or that stage 2 gave up on (`failed`).
+_CREATE_VERDICT = """
+CREATE TABLE verdict (
+    event_id TEXT PRIMARY KEY NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    failed TEXT,
+    decided_at REAL,
+    abnormal INTEGER,
+    probability REAL,
+    explanation TEXT,
+    answered_by TEXT,
+    reason TEXT,
+    ledger_ms TEXT
+)
+"""
+_TABLES = (
+    _CREATE,
+    "CREATE INDEX event_happened_at ON event (happened_at)",
+    _CREATE_VERDICT,
+    "CREATE INDEX verdict_waiting ON verdict (event_id) WHERE decided_at IS NULL AND failed IS NULL",
+)
+_SELECT = (
+    f"SELECT {_FIELDS}, bundle, stored_at, happened_at, failed, decided_at, abnormal, probability, explanation, "
+    "answered_by, reason, ledger_ms FROM event LEFT JOIN verdict ON event_id = id"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +90,8 @@ class StoredEvent:
     stored_at: Unix time of storing.
     happened_at: Unix time to order and filter by: its start for live sources; `stored_at` for footage, whose own clock
         starts at 0.
-    thumbnail: its picture, or None where none was stored or it was deleted since.
+    thumbnail, clip: its picture and its frames, or None where none were stored or they were deleted since.
+    verdict: what stage 2 says, or None. failed: why it says nothing, or None.
     """
 
     event: Event
@@ -68,6 +99,9 @@ class StoredEvent:
     stored_at: float
     happened_at: float
     thumbnail: Path | None
+    clip: Path | None = None
+    verdict: Verdict | None = None
+    failed: str | None = None
 
 
 def default_store() -> Path:
@@ -80,7 +114,7 @@ def default_store() -> Path:
 
 
 class EventStore:
-    """The events in `folder`: `events.db` and `thumbnails/<id>.jpg`.
+    """The events in `folder`: `events.db`, `thumbnails/<id>.jpg` and `clips/<id>.zip`.
 
     An event that `add` returned for is on disk, whatever happens to the process or to the power. Any number of
     processes may read while one writes; one object may be used from several threads.
@@ -111,10 +145,12 @@ class EventStore:
     def __len__(self) -> int:
         return int(self._rows("SELECT count(*) FROM event")[0][0])
 
-    def add(self, event: Event, thumbnail: bytes | None, bundle: str) -> bool:
-        """Store `event` and its JPEG `thumbnail`. False where this id is already there: then nothing is changed.
+    def add(
+        self, event: Event, thumbnail: bytes | None, bundle: str, clip: Clip | None = None, wants_verdict: bool = False
+    ) -> bool:
+        """Store `event`, its JPEG `thumbnail` and its `clip`. False where this id is there: then nothing is changed.
 
-        bundle: name or path of the bundle that found it.
+        bundle: name or path of the bundle that found it. wants_verdict: it then waits for stage 2.
         Raises UserError where the disk is full, read-only or locked for long.
         """
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", event.id):
@@ -131,15 +167,21 @@ class EventStore:
         with self._lock, self._explained():
             if self._db.execute("SELECT 1 FROM event WHERE id = ?", (event.id,)).fetchone():
                 return False
-            if thumbnail is not None:  # before the row: whoever sees the row finds the picture
+            # Before the row: whoever sees the row finds the files.
+            if thumbnail is not None:
                 write_bytes(self._thumbnail(event.id), thumbnail)
                 _sync_folder(self._thumbnail(event.id).parent)
+            if clip is not None:
+                clip.save(self._clip(event.id))
+                _sync_folder(self._clip(event.id).parent)
             with self._db:
                 added = self._db.execute(
                     f"INSERT OR IGNORE INTO event ({_FIELDS}, bundle, happened_at, stored_at) "
                     f"VALUES ({', '.join('?' * (len(values) + 3))})",
                     (*values, bundle, happened, now),
                 )
+                if wants_verdict:
+                    self._db.execute("INSERT OR IGNORE INTO verdict (event_id) VALUES (?)", (event.id,))
             return added.rowcount == 1
 
     def list(
@@ -158,9 +200,9 @@ class EventStore:
         return [
             self._stored(row)
             for row in self._rows(
-                f"SELECT {_FIELDS}, bundle, stored_at, happened_at FROM event "
+                f"{_SELECT} "
                 "WHERE (:source IS NULL OR source = :source) AND (:since IS NULL OR happened_at >= :since) "
-                "AND (:until IS NULL OR happened_at <= :until) ORDER BY happened_at DESC, rowid DESC LIMIT :limit",
+                "AND (:until IS NULL OR happened_at <= :until) ORDER BY happened_at DESC, event.rowid DESC LIMIT :limit",
                 {"source": source, "since": since, "until": until, "limit": -1 if limit is None else limit},
             )
         ]
@@ -171,7 +213,7 @@ class EventStore:
         Raises UserError where none or several do.
         """
         rows = self._rows(
-            f"SELECT {_FIELDS}, bundle, stored_at, happened_at FROM event "
+            f"{_SELECT} "
             "WHERE id = :name OR (substr(id, 1, :length) = :name AND :length > 0) ORDER BY id <> :name, id LIMIT 6",
             {"name": name, "length": len(name)},
         )
@@ -194,23 +236,70 @@ class EventStore:
         """Every source that has events, in alphabetical order."""
         return [row[0] for row in self._rows("SELECT DISTINCT source FROM event ORDER BY source")]
 
+    def waiting(self) -> Sequence[str]:
+        """Ids of the events that want a verdict and have none, the oldest first."""
+        return [
+            row[0]
+            for row in self._rows(
+                "SELECT event_id FROM verdict JOIN event ON event.id = event_id "
+                "WHERE decided_at IS NULL AND failed IS NULL ORDER BY stored_at, event.rowid"
+            )
+        ]
+
+    def attempt(self, event_id: str) -> int:
+        """Note that stage 2 now tries to judge this event; returns how many times it has, this one included."""
+        with self._lock, self._explained(), self._db:
+            self._db.execute("UPDATE verdict SET attempts = attempts + 1 WHERE event_id = ?", (event_id,))
+            row = self._db.execute("SELECT attempts FROM verdict WHERE event_id = ?", (event_id,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def decide(self, verdict: Verdict) -> bool:
+        """Store a verdict. False where the event has one already: then nothing is changed."""
+        values = (
+            *(time.time(), int(verdict.abnormal), verdict.probability, verdict.explanation),
+            *(verdict.answered_by, verdict.reason, json.dumps(verdict.ledger_ms)),
+        )
+        with self._lock, self._explained(), self._db:
+            self._db.execute("INSERT OR IGNORE INTO verdict (event_id) VALUES (?)", (verdict.event_id,))
+            changed = self._db.execute(
+                "UPDATE verdict SET decided_at = ?, abnormal = ?, probability = ?, explanation = ?, answered_by = ?, "
+                "reason = ?, ledger_ms = ?, failed = NULL WHERE event_id = ? AND decided_at IS NULL",
+                (*values, verdict.event_id),
+            )
+        return changed.rowcount == 1
+
+    def give_up(self, event_id: str, why: str) -> None:
+        """Note that stage 2 cannot judge this event, so that it waits no longer."""
+        with self._lock, self._explained(), self._db:
+            self._db.execute("UPDATE verdict SET failed = ? WHERE event_id = ? AND decided_at IS NULL", (why, event_id))
+
+    def _clip(self, event_id: str) -> Path:
+        return self.folder / "clips" / f"{event_id}.zip"
+
     def _thumbnail(self, event_id: str) -> Path:
         return self.folder / "thumbnails" / f"{event_id}.jpg"
 
     def _stored(self, row: tuple) -> StoredEvent:
         event = Event(*(*row[:9], row[9:13]))
-        picture = self._thumbnail(event.id)
-        return StoredEvent(event, row[13], row[14], row[15], picture if picture.is_file() else None)
+        bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms = row[13:]
+        verdict = None
+        if decided_at is not None:
+            probability, explanation, answered_by, reason = words
+            ledger = json.loads(ledger_ms)
+            verdict = Verdict(event.id, bool(abnormal), probability, explanation, answered_by, reason, ledger)
+        files = (path if path.is_file() else None for path in (self._thumbnail(event.id), self._clip(event.id)))
+        return StoredEvent(event, bundle, stored_at, happened_at, *files, verdict, failed)
 
     def _rows(self, query: str, values: dict[str, object] | None = None) -> Sequence[tuple]:
         with self._lock, self._explained():
             return self._db.execute(query, values or {}).fetchall()
 
     def _open_to_write(self) -> sqlite3.Connection:
-        (self.folder / "thumbnails").mkdir(parents=True, exist_ok=True)
-        for left in (self.folder / "thumbnails").glob(".*.jpg"):
-            if time.time() - left.stat().st_mtime > STALE_S:
-                left.unlink(missing_ok=True)
+        for name in ("thumbnails", "clips"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            for left in (self.folder / name).glob(".*"):
+                if time.time() - left.stat().st_mtime > STALE_S:
+                    left.unlink(missing_ok=True)
         db = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
         try:
             self._refuse_other_schemas(db, may_be_new=True)
@@ -218,8 +307,8 @@ class EventStore:
             db.execute("PRAGMA synchronous = FULL")  # events are rare and must outlive a power cut
             db.execute("BEGIN IMMEDIATE")  # two processes may both find a new file
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                db.execute(_CREATE)
-                db.execute(_INDEX)
+                for statement in _TABLES:
+                    db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.commit()
         except BaseException:

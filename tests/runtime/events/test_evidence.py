@@ -16,7 +16,7 @@ def test_oldest_frames_leave_first() -> None:
     for index in range(5):
         ring.add(frame(index, tone=index * 40))
     assert ring.get(1) is None
-    assert [index for index, _ in ring.span(0, 10)] == [2, 3, 4]
+    assert [kept.index for kept in ring.span(0, 10)] == [2, 3, 4]
     assert ring.evicted == 2
     image = ring.get(3)
     assert image is not None
@@ -29,7 +29,7 @@ def test_both_bounds_always_hold(frames: int, max_bytes: int, indices: list[int]
     ring = EvidenceRing(frames, max_bytes)
     for index in indices:
         ring.add(frame(index))
-        held = list(ring.span(0, 20))
+        held = ring.span(0, 20)
         assert len(ring) == len(held) <= frames
         assert ring.bytes <= max_bytes
         assert (ring.bytes > 0) == (len(ring) > 0)
@@ -42,7 +42,7 @@ def test_span_gives_its_stretch_even_when_the_ring_moves_on() -> None:
     span = ring.span(0, 1)
     ring.add(frame(2))
     ring.add(frame(3))
-    assert [index for index, _ in span] == [0, 1]
+    assert [kept.index for kept in span] == [0, 1]
 
 
 def test_a_frame_added_twice_counts_once() -> None:
@@ -51,6 +51,18 @@ def test_a_frame_added_twice_counts_once() -> None:
     once = ring.bytes
     ring.add(frame(7))
     assert (len(ring), ring.bytes, ring.evicted) == (1, once, 0)
+
+
+def test_what_stage_1_says_is_kept_with_its_frame() -> None:
+    ring = EvidenceRing(2, 1 << 20)
+    for index in range(3):
+        ring.add(frame(index))
+        ring.note(index - 1, 20.0 + index, (1.0, 2.0))
+    first, second = ring.span(0, 9)
+    assert (first.index, first.score_db, first.peak) == (1, 22.0, (1.0, 2.0))
+    assert (second.index, second.time, second.score_db, second.peak) == (2, 2 / 25, None, None)
+    ring.note(0, 1.0, (0.0, 0.0))  # it has left: nothing happens
+    assert len(ring) == 2
 
 
 def test_gray_comes_back_as_bgr() -> None:

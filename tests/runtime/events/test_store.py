@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 
 import callm_edge
 from callm_edge.errors import UserError
+from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.event import Event
 from callm_edge.events.store import SCHEMA, EventStore, default_store
+from callm_edge.events.verdict import Verdict
 
 LIVE = 1_772_100_000.0
 EVENT = Event("a1b2c3d4", "gate", 10, 40, 22, 1.0, 4.0, 17.5, 20.0, (4, 5, 60, 70))
 
 whole = st.integers(-(2**40), 2**40)
-real = st.floats(allow_nan=False, allow_infinity=False)
+real = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)  # SQLite has no -0.0
 events = st.builds(
     Event,
     st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,60}", fullmatch=True),
@@ -274,3 +276,45 @@ def test_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_store() == Path("/state/callm-edge")
     monkeypatch.setenv("CALLM_EDGE_STORE", "~/found")
     assert default_store() == Path("/home/ada/found")
+
+
+VERDICT = Verdict(
+    EVENT.id, True, 0.97, "A cyclist rides by.", "device", "the only one", {"encode": 12.5, "total": 40.0}
+)
+
+
+def test_a_verdict_is_stored_once_and_shown_with_its_event(tmp_path: Path) -> None:
+    with EventStore(tmp_path) as store:
+        store.add(EVENT, None, "edge", wants_verdict=True)
+        assert store.get(EVENT.id).verdict is None
+        assert store.decide(VERDICT)
+        assert not store.decide(replace(VERDICT, abnormal=False))
+        assert store.get(EVENT.id).verdict == VERDICT
+        assert store.list()[0].verdict == VERDICT
+        assert store.waiting() == []
+
+
+def test_what_waits_for_a_verdict_waits_through_a_restart(tmp_path: Path) -> None:
+    with EventStore(tmp_path) as store:
+        for name, wants in (("b", True), ("a", True), ("c", False)):
+            store.add(replace(EVENT, id=name), None, "edge", wants_verdict=wants)
+        assert store.attempt("b") == 1
+    with EventStore(tmp_path) as store:
+        assert store.waiting() == ["b", "a"], "the oldest first"
+        assert store.attempt("b") == 2
+        store.give_up("b", "its clip is gone")
+        assert store.waiting() == ["a"]
+        assert store.get("b").failed == "its clip is gone"
+        assert store.decide(replace(VERDICT, event_id="b")), "a later answer still counts"
+        assert store.get("b").failed is None
+
+
+def test_the_clip_is_there_before_the_event(tmp_path: Path) -> None:
+    clip = Clip(EVENT.id, "hash", 20.0, (ClipFrame(1, 0.1, b"jpeg"),))
+    with EventStore(tmp_path) as store:
+        store.add(EVENT, None, "edge", clip)
+        path = store.get(EVENT.id).clip
+        assert path is not None
+        assert Clip.load(path) == clip
+        path.unlink()
+        assert store.get(EVENT.id).clip is None

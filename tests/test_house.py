@@ -66,7 +66,7 @@ def test_the_help_lists_every_command_without_heavy_imports() -> None:
     )
     heavy = ["numpy", "cv2", "av", "onnxruntime", "matplotlib", "rich", "torch", "pydantic"]
     result = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
-    for command in ("run", "events", "calibrate", "train", "export", "evaluate", "learn"):
+    for command in ("run", "events", "calibrate", "verify", "train", "export", "evaluate", "learn"):
         assert f"\n  {command} " in result.stdout
     assert result.stdout.splitlines()[-1] == "[]", "the command line must answer in under 0.3 s"
 

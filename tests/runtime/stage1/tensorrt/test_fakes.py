@@ -63,3 +63,21 @@ def test_what_version_11_removed_is_not_in_the_fakes(trt: ModuleType, version: s
             setattr(builder, name, 1)
     with pytest.raises(AttributeError):
         trt.Builder.platform_has_fast_fp16  # noqa: B018
+
+
+def test_the_fake_of_cuda_has_the_names_and_forms_of_the_bindings(cuda_api: Any) -> None:
+    runtime = pytest.importorskip("cuda.bindings.runtime", reason="the extra 'gpu' is not installed")
+    for name, kind in vars(type(cuda_api)).items():
+        if not name.startswith("cuda"):
+            continue
+        real = getattr(runtime, name)
+        if inspect.isclass(kind):
+            assert {member.name: member.value for member in kind} == {
+                m: int(getattr(real, m)) for m in kind.__members__
+            }
+        elif inspect.isfunction(kind):
+            form = (real.__doc__ or "").split("(", 1)[1].split(")", 1)[0]
+            wanted = [part.split(":")[0].split()[-1] for part in form.split(",") if part.strip()]
+            assert [p for p in inspect.signature(kind).parameters if p != "self"] == wanted, name
+        else:
+            assert kind == int(real)

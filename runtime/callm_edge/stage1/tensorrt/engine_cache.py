@@ -61,7 +61,8 @@ class EngineCache:
         """The engine for `key`; None, with the reason logged, where it must be built."""
         path = self.engine_path(key)
         if not path.exists():
-            log.info("No engine for this graph and device yet: %s", self._reason_for_none(key))
+            if reason := self._difference_of_the_nearest(key):
+                log.warning("An engine is built anew: the nearest was built for %s", reason)
             return None
         try:
             record = self._record(path)
@@ -131,14 +132,14 @@ class EngineCache:
             raise BundleError(f"{sidecar.name} has another schema than {SCHEMA}")
         return record
 
-    def _reason_for_none(self, key: EngineKey) -> str:
+    def _difference_of_the_nearest(self, key: EngineKey) -> str:
         """How the nearest engine in the folder differs, so that a rebuild after an update explains itself."""
-        nearest: list[str] | None = None
+        nearest: list[str] = []
         for path in self.folder.glob("*.engine"):
             try:
                 differences = key.differences(EngineKey.from_dict(self._record(path)["key"]))
             except (BundleError, OSError, KeyError, ValueError):
                 continue
-            if nearest is None or len(differences) < len(nearest):
+            if not nearest or len(differences) < len(nearest):
                 nearest = differences
-        return "the folder holds none" if nearest is None else "the nearest was built for " + ", ".join(nearest)
+        return ", ".join(nearest)

@@ -113,7 +113,7 @@ def test_an_update_of_tensorrt_builds_anew_and_says_why(
 ) -> None:
     ready(trt, half_graph(), cache)
     set_version(trt, "10.13.2")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         assert ready(trt, half_graph(), cache).built
     assert "TensorRT 10.3.0 instead of 10.13.2" in caplog.text
     assert len(list(cache.folder.glob("*.engine"))) == 2

@@ -51,7 +51,7 @@ def read_texts(path: Path) -> list[str]:
     try:
         content = path.read_text(encoding="utf-8")
         if path.suffix != ".json":
-            texts = [" ".join(paragraph.split("\n")).strip() for paragraph in content.split("\n\n")]
+            texts = [paragraph.strip() for paragraph in content.split("\n\n")]
         else:
             parsed = json.loads(content)
             if isinstance(parsed, dict):
@@ -108,6 +108,7 @@ def quantize(llm: Path, texts: Sequence[str], out: Path, recipe: GptqRecipe | No
     # Below its own minimum of workers gptqmodel refuses to start.
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(max(2, os.cpu_count() or 2)))
     with contextlib.redirect_stdout(sys.stderr):
+        import torch
         from gptqmodel import GPTQModel, QuantizeConfig
 
         config = QuantizeConfig(
@@ -117,7 +118,8 @@ def quantize(llm: Path, texts: Sequence[str], out: Path, recipe: GptqRecipe | No
             desc_act=False,  # the device's kernels read groups in sequence
             damp_percent=recipe.damping,
         )
-        model = GPTQModel.load(str(llm), config)
+        # Its default on a CPU is bfloat16, whose 8 bits of precision would blur the second moments and the scales.
+        model = GPTQModel.load(str(llm), config, dtype=torch.float32)
         samples = [{"input_ids": row.tolist(), "attention_mask": [1] * len(row)} for row in rows]
         model.quantize(samples, batch_size=1)
         model.save(str(out))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -82,11 +81,12 @@ def deploy(
         if release.id not in facts["releases"]:
             stage = "sending the release"
             _send(device, release, facts, watcher)
-            stage = "installing the release"
-            device.agent("install", release.id, told=_teller(watcher))
+        stage = "installing the release"
+        # For a release that is there already this only looks whether TensorRT is, too.
+        there = device.agent("install", release.id, told=_teller(watcher))
         stage = "building the engine"
         # Before the switch: the old release watches on for the minutes that it takes.
-        built = _build_engine(device, release, watcher) if engine else "skipped"
+        built = _build_engine(device, release, watcher, bool(there.get("tensorrt"))) if engine else "skipped"
         stage = "switching"
         last = device.agent(
             "--health-seconds", str(health_s), "--keep", str(keep), "activate", release.id, told=_teller(watcher)
@@ -123,13 +123,10 @@ def _send(device: Device, release: Release, facts: dict[str, Any], watcher: Watc
     watcher.step("send", "ok", f"{total / 1e6:.1f} MB")
 
 
-def _build_engine(device: Device, release: Release, watcher: Watcher) -> str:
+def _build_engine(device: Device, release: Release, watcher: Watcher, has_tensorrt: bool) -> str:
     """Engines are built where they run. A device without TensorRT, or a release that cannot, is no failure."""
-    root = posixpath.join(device.prefix, "opt/callm-edge/releases", release.id)
-    python = shlex.quote(f"{root}/environment/bin/python")
-    probe = f"{python} -c 'import tensorrt' 2>/dev/null && echo yes || echo no"
-    if device.run(probe).strip() != "yes":
-        watcher.step("engine", "skipped", "no TensorRT on the device: stage 1 runs on ONNX Runtime")
+    if not has_tensorrt:
+        watcher.step("engine", "skipped", "no TensorRT on the device: stage 1 runs without it")
         return "skipped"
     watcher.step("engine", "running", "building the TensorRT engine; minutes the first time")
     try:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
+import shutil
+import socket
 import stat
+import subprocess
+import sys
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,5 +154,83 @@ def _write_wheel(
     path = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for inner, text in content.items():
-            archive.writestr(inner, text)
+            # A fixed date: the same content must have the same hash.
+            archive.writestr(zipfile.ZipInfo(inner, (2024, 1, 1, 0, 0, 0)), text)
     return path
+
+
+FAKE_SYSTEMCTL = """#!/bin/sh
+# Stands for systemd's: writes down its calls, and calls the service up where its program starts at all.
+here=$(dirname "$0")
+echo "$*" >>"$here/systemctl.calls"
+prefix=$(cat "$here/prefix")
+case "$1" in
+  restart) if [ "$prefix" = any ] || "$prefix/opt/callm-edge/current/bin/callm-edge" --version >/dev/null 2>&1; then echo active; else echo failed; fi >"$here/state" ;;
+  stop) echo inactive >"$here/state" ;;
+  show) case "$3" in ActiveState) cat "$here/state" ;; NRestarts) cat "$here/restarts" 2>/dev/null || echo 0 ;; esac ;;
+esac
+"""  # noqa: E501
+
+
+@dataclass
+class Server:
+    """An OpenSSH server on loopback. options: for `deploy`. bin: what stands first on the PATH of its sessions."""
+
+    port: int
+    options: list[str]
+    bin: Path
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def systemctl_calls(self) -> list[str]:
+        path = self.bin / "systemctl.calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server of this machine's package, with keys and a configuration of its own."""
+    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    if program is None or shutil.which("ssh") is None:
+        pytest.skip("OpenSSH's server is not installed: sudo apt-get install openssh-server")
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    (folder / "authorized_keys").write_text((folder / "user.pub").read_text())
+    executable(folder / "bin/systemctl", FAKE_SYSTEMCTL)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+        f"KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 50\nMaxSessions 50\n"
+        f"SetEnv PATH={folder}/bin:{Path(sys.executable).resolve().parent}:/usr/bin:/bin\n"
+    )
+    server = subprocess.Popen(
+        [program, "-D", "-e", "-f", str(folder / "config")], stderr=(folder / "log").open("w"), stdin=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if server.poll() is not None:
+                pytest.fail(f"sshd does not start: {(folder / 'log').read_text()}")
+            time.sleep(0.05)
+        pairs = {
+            "IdentityFile": f"{folder}/user",
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": f"{folder}/known_hosts",
+            "StrictHostKeyChecking": "accept-new",
+            "User": getpass.getuser(),
+            "LogLevel": "ERROR",
+        }
+        yield Server(port, [f"{key}={value}" for key, value in pairs.items()], folder / "bin")
+    finally:
+        server.terminate()
+        server.wait(timeout=10)

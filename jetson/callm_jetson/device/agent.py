@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,6 +38,7 @@ UNIT_FOLDERS = {
     ".logrotate": "etc/logrotate.d",
 }
 SELF_TEST = ("run", "--source", "test:plaza?seconds=2", "--headless", "--json")
+PIP_OPTIONS = ("install", "--quiet", "--no-index", "--no-deps", "--no-cache-dir", "--disable-pip-version-check")
 LAUNCHER = """#!/bin/sh
 # The release that this file lies in, with the libraries that it was installed with.
 here=$(dirname "$(dirname "$(readlink -f "$0")")")
@@ -131,8 +133,10 @@ class Device:
             if path.name != "wheels":
                 shutil.move(path, building / path.name)
         (building / "environment").symlink_to(Path("..", "..", "environments", environment.name))
-        app = self.wheels / manifest["app"]
-        self._pip(environment, "--no-deps", "--target", str(building / "app"), str(app))
+        # A wheel of Python files alone is installed by unpacking it; compiled now, since later nobody may write here.
+        with zipfile.ZipFile(self.wheels / manifest["app"]) as app:
+            app.extractall(building / "app")
+        run([str(environment / "bin/python"), "-m", "compileall", "-q", str(building / "app")])
         write(building / "bin" / "callm-edge", LAUNCHER, 0o755)
         write(building / "bin" / "callm-edge-backoff", text_of(building / "units" / "backoff.sh"), 0o755)
         self._engine_store(building / "bundle")
@@ -173,19 +177,17 @@ class Device:
         # Without pip, because Debian splits the part that brings it into a package that may not be installed.
         run([sys.executable, "-m", "venv", "--without-pip", str(building)])
         if wheels:
-            self._pip(building, "--no-deps", *wheels)
+            run([str(building / "bin/python"), str(self._pip_wheel() / "pip"), *PIP_OPTIONS, *wheels])
         lend_tensorrt(building)
         building.rename(folder)
         say(step="libraries", state="ok", detail=folder.name)
         return folder
 
-    def _pip(self, environment: Path, *arguments: str) -> None:
-        pip = sorted(self.wheels.glob("pip-*.whl"))
-        if not pip:
+    def _pip_wheel(self) -> Path:
+        found = sorted(self.wheels.glob("pip-*.whl"))
+        if not found:
             raise Failure("the release brought no pip")
-        command = [str(environment / "bin" / "python"), str(pip[-1] / "pip"), "install", "--quiet", "--no-index"]
-        options = ["--no-cache-dir", "--disable-pip-version-check"]
-        run([*command, *options, *arguments], PIP_ROOT_USER_ACTION="ignore")
+        return found[-1]
 
     def _engine_store(self, bundle: Path) -> None:
         """Engines are built here and outlive a release: they lie apart, by the bundle that they were built from."""
@@ -381,7 +383,7 @@ def run(command: list[str], timeout: float | None = None, **environment: str) ->
             text=True,
             errors="replace",
             timeout=timeout,
-            env={**os.environ, **environment},
+            env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore", **environment},
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -463,7 +465,14 @@ def main(arguments: list[str]) -> int:
                 device.rollback(options.health_seconds)
             else:
                 device.prune(options.keep)
-            say(done=options.action, current=device.linked("current"), previous=device.linked("previous"))
+            say(
+                done=options.action,
+                current=device.linked("current"),
+                previous=device.linked("previous"),
+                tensorrt=any(
+                    device.releases.glob(f"{options.release or '*'}/environment/lib/python3*/site-packages/tensorrt")
+                ),
+            )
         return 0
     except Failure as failure:
         say(error=str(failure))

@@ -17,7 +17,7 @@ def folder() -> Path:
 
 
 def key(content: str, architecture: str, toolkit: str) -> str:
-    """What a build is known by. content: sources.content_hash, which covers the flags. toolkit: its name and version."""
+    """What a build is known by. content: sources.content_hash, flags included. toolkit: its name and version."""
     return hashlib.sha256("\n".join((content, architecture, toolkit)).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The compilers that may be here: NVRTC (a library, needs no host compiler) and nvcc. Neither needs a GPU or a driver."""
+"""The compilers that may be here: NVRTC (a library, needs no host compiler) and nvcc. Neither needs a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of the kernels that a person can mend. This package stands below the runtime, so it has a family of its own."""
+"""Errors of the kernels that a person can mend; a family of its own, as this package stands below the runtime."""
 
 from __future__ import annotations
 

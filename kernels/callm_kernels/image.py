@@ -44,7 +44,7 @@ def find(name: str, architecture: str, driver_version: tuple[int, int]) -> Image
     raise NoCodeError(
         f"No code of the kernel '{name}' for {architecture}",
         f"the driver runs CUDA {driver_version[0]}.{driver_version[1]}; " + "; ".join(passed_over),
-        f"Run `make kernels` where nvcc of CUDA {driver_version[0]} is installed, or install NVRTC of that version here",
+        f"Run `make kernels` where nvcc of CUDA {driver_version[0]} is installed, or install its NVRTC here",
     )
 
 

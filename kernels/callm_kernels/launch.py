@@ -20,7 +20,7 @@ class CudaStream(Protocol):
 class Launch:
     """entry: name of the kernel. grid: blocks in x and y. block: threads. shared_bytes: dynamic shared memory.
 
-    arguments: in the kernel's order; device addresses as numpy.uint64, all else as the numpy scalar of the kernel's type.
+    arguments: in the kernel's order; device addresses as numpy.uint64, all else as the numpy scalar of its type.
     """
 
     entry: str

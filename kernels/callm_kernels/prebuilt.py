@@ -1,4 +1,4 @@
-"""Code built ahead of time: `make kernels`, or `python -m callm_kernels.prebuilt`, fills the folder beside this file."""
+"""Code built ahead of time: `make kernels` (`python -m callm_kernels.prebuilt`) fills the folder beside this file."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-# A link to ../cuda in the checkout, real files in a wheel. `cuda` itself would be NVIDIA's package if it were importable.
+# A link to ../cuda in the checkout, real files in a wheel. (A package `cuda` of ours would hide NVIDIA's.)
 FOLDER = Path(__file__).resolve().parent / "cuda"
 
 # Every entry point, by the name of its file. Loaded together: a first use must not fall into the capture of a graph.

@@ -50,19 +50,12 @@ __device__ __forceinline__ Row stage(const Picture& p, int y, u8* shared) {
     return row;
 }
 
-// R, G or B of a pixel, 0 to 255 and rounded: as a picture decoded to bytes has it. NV12 by ITU-R BT.601.
+// R, G or B of a pixel, a whole number from 0 to 255, as a picture decoded to bytes has it.
 __device__ __forceinline__ float channel_of(const Picture& p, const Row& row, int x, int channel) {
     if (p.format == kGray) return (float)row.pixels[x];
     if (p.format == kBgr) return (float)row.pixels[3 * x + 2 - channel];
     const u8* pair = row.chroma + 2 * ((p.left + x) / 2 - p.left / 2);
-    const float u = (float)(pair[0] - 128), v = (float)(pair[1] - 128);
-    // Chroma has 224 steps where luma has 219.
-    const float luma = p.format == kNv12Full ? (float)row.pixels[x] : (row.pixels[x] - 16) * (255.0f / 219.0f);
-    const float gain = p.format == kNv12Full ? 1.0f : 255.0f / 224.0f;
-    const float colour = channel == 0   ? 1.402f * v
-                         : channel == 1 ? -0.344136f * u - 0.714136f * v
-                                        : 1.772f * u;
-    return round_to_byte(fmaf(gain, colour, luma));
+    return (float)rgb_of_nv12(row.pixels[x], pair[0], pair[1], channel, p.format == kNv12Limited);
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ constexpr u32 kAllLanes = 0xffffffffu;
 
 // The tests run these files on a CPU, thread for thread; their header defines the words below in its own way.
 #ifndef CUDA_ON_CPU
-#define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]  // uint4: aligned for the widest access
+#define SHARED(type, name, ...) __shared__ type name __VA_ARGS__  // SHARED(float, sums, [4][8]);
+#define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]        // uint4: aligned for the widest access
 
 __device__ __forceinline__ float half_to_float(f16 bits) {
     float value;

@@ -66,7 +66,7 @@ __device__ __forceinline__ void add_word_row(uint4 words, const f16* x, int in_f
 template <int M>
 __device__ __forceinline__ void gptq_gemv(const f16* x, const u32* qweight, const u32* qzeros, const f16* scales, f16* y,
                                           int in_features, int out_features, int group_size, int zero_offset) {
-    __shared__ float partial[kWarps][M][kColumns];
+    SHARED(float, partial, [kWarps][M][kColumns]);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int column = blockIdx.x * kColumns + lane % 8 * 4;
     const int rows = in_features / 8;
@@ -86,10 +86,11 @@ __device__ __forceinline__ void gptq_gemv(const f16* x, const u32* qweight, cons
                 const int group = row * 8 / group_size;
                 const uint2 s = *(const uint2*)(scales + (i64)group * out_features + column);
                 const float scale[4] = {low_half(s.x), high_half(s.x), low_half(s.y), high_half(s.y)};
-                const u32 packed = qzeros[(i64)group * (out_features / 8) + column / 8] >> (column % 8 * 4);
+                const u32 stored = qzeros[(i64)group * (out_features / 8) + column / 8];
+                const u32 packed = (stored + zero_offset * 0x11111111u) >> (column % 8 * 4);
                 float zero[4];
 #pragma unroll
-                for (int c = 0; c < 4; ++c) zero[c] = (float)((int)(packed >> (4 * c) & 0xfu) + zero_offset);
+                for (int c = 0; c < 4; ++c) zero[c] = (float)(packed >> (4 * c) & 0xfu);
                 add_word_row<M>(words[i], x + row * 8, in_features, scale, zero, sums);
             }
         }
@@ -121,7 +122,8 @@ __device__ __forceinline__ void gptq_gemv(const f16* x, const u32* qweight, cons
 // scales       (in_features / group_size, out_features) half, 8-byte aligned
 // y            (M, out_features) half, out
 // group_size   32, 64 or 128
-// zero_offset  added to each stored zero point: 1 in the format gptq, 0 in gptq_v2
+// zero_offset  what stored zero points lack: 1 in the format gptq, 0 in gptq_v2. Whole words had 0x11111111 taken away
+//              when they were stored (a zero point of 0 borrows from its neighbour), so to whole words it is added again
 #define GPTQ_GEMV(name, M)                                                                                             \
     extern "C" __global__ void __launch_bounds__(kThreads)                                                             \
         name(const f16* x, const u32* qweight, const u32* qzeros, const f16* scales, f16* y, int in_features,          \

@@ -31,7 +31,7 @@ struct Camera {
 
 __device__ __forceinline__ float gray(const u8* row, int x, int format) {
     if (format == kBgr) return (float)gray_of_bgr(row + 3 * x);
-    return format == kNv12Limited ? full_range(row[x]) : (float)row[x];
+    return (float)(format == kNv12Limited ? full_range(row[x]) : row[x]);
 }
 
 }  // namespace

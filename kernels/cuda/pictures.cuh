@@ -43,5 +43,20 @@ __device__ __forceinline__ int gray_of_bgr(const u8* pixel) {
 
 __device__ __forceinline__ float round_to_byte(float value) { return fminf(fmaxf(rintf(value), 0.0f), 255.0f); }
 
+// Of a number in 16 bits after the point.
+__device__ __forceinline__ int round_fixed(int value) { return min(max((value + (1 << 15)) >> 16, 0), 255); }
+
+constexpr int kLimitedLuma = 76309;  // 255 / 219 in 16 bits after the point
+
 // Luma of limited range (16 to 235) to 0 to 255.
-__device__ __forceinline__ float full_range(int luma) { return round_to_byte((luma - 16) * (255.0f / 219.0f)); }
+__device__ __forceinline__ int full_range(int luma) { return round_fixed((luma - 16) * kLimitedLuma); }
+
+// R, G or B (channel 0, 1, 2) of luma and chroma by ITU-R BT.601. In limited range chroma has 224 steps to luma's 219.
+__device__ __forceinline__ int rgb_of_nv12(int luma, int u, int v, int channel, bool limited) {
+    u -= 128;
+    v -= 128;
+    const int base = limited ? (luma - 16) * kLimitedLuma : luma << 16;
+    if (channel == 0) return round_fixed(base + (limited ? 104597 : 91881) * v);
+    if (channel == 2) return round_fixed(base + (limited ? 132201 : 116130) * u);
+    return round_fixed(base - (limited ? 25675 : 22553) * u - (limited ? 53279 : 46802) * v);
+}

@@ -143,8 +143,9 @@ __device__ __forceinline__ void psnr_threshold(const Frame* frames, i64 frame_st
                                                int width, u8* workspace, i64 region_bytes, float* mse, float* psnr_db,
                                                float* patch_mse, u8* flags, float* error_map) {
     DYNAMIC_SHARED(dynamic);
-    __shared__ bool last;
-    __shared__ float sums[kWarps], largest[kWarps];
+    SHARED(bool, last, );
+    SHARED(float, sums, [kWarps]);
+    SHARED(float, largest, [kWarps]);
     const int window = blockIdx.y;
     u32* ticket = (u32*)(workspace + window * region_bytes);
     float* cells = (float*)(workspace + window * region_bytes + 16);

@@ -6,7 +6,7 @@
 
 // out  (64,) float
 extern "C" __global__ void selftest(float* out) {
-    __shared__ int staged[64];
+    SHARED(int, staged, [64]);
     const int i = threadIdx.x;
     staged[i] = i;
     __syncthreads();

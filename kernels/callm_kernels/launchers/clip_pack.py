@@ -126,7 +126,8 @@ def plan(
     max_blocks: int = 1 << 16,
 ) -> Launch:
     """The launch that ClipPack.launch enqueues. max_blocks: blocks for one picture at most; the result is the same."""
-    row = -(-(3 * max_width + 15) // 16) * 16
+    # Three bytes a pixel, or one of luma and two for half as many pairs of chroma; both may begin anywhere modulo 16.
+    row = -(-(3 * max_width + 64) // 16) * 16
     if size < VECTOR or size % VECTOR:
         raise ValueError(f"pictures of {size} pixels; the side must be a multiple of {VECTOR}")
     if max_width < 1 or 2 * row > MAX_SHARED_BYTES:

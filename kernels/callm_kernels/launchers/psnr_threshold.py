@@ -75,7 +75,7 @@ class PsnrThreshold:
         frames: address of the first scored frame, (H, W) of frame_dtype, rows dense. For windows (B, 16, H, W) that is
             the address of the windows plus 8 * H * W elements.
         frame_stride: elements from one scored frame to the next, 16 * H * W for dense windows.
-        reconstructions, reconstruction_stride: likewise, float16, in [-1, 1]. H * W where the engine gives frame 9 only.
+        reconstructions, reconstruction_stride: likewise, float16, in [-1, 1]. H * W where an engine gives frame 9 only.
         thresholds_psnr_db: (B,) float32, per camera: flag where psnr_db is not at least this.
         workspace: see `workspace_bytes`. 16-byte aligned.
         mse, psnr_db, patch_mse: (B,) float32 out. flags: (B,) uint8 out, 1 or 0.
@@ -125,7 +125,7 @@ def plan(
     error_map: int = 0,
     max_blocks: int = 1 << 16,
 ) -> Launch:
-    """The launch that PsnrThreshold.launch enqueues. max_blocks: blocks for one frame at most; the result is the same."""
+    """What PsnrThreshold.launch enqueues. max_blocks: blocks for one frame at most; the result is the same."""
     check_shape(height, width)
     if not 1 <= batch <= MAX_BATCH:
         raise ValueError(f"a batch of {batch} windows; 1 to {MAX_BATCH} can be scored in one launch")

@@ -4,14 +4,17 @@
     psnr_db   = 10 log10(2^2 / max(mse, 1e-10)), the data range being 2
     patch_mse = largest mean over 32 x 32 tiles, one every 8 pixels
     error_map = mean over each 2 x 2 pixels
-    flag      = psnr_db < threshold_psnr_db
+    flag      = not (psnr_db >= threshold_psnr_db)
 
 (Ntelopoulos and Nasrollahi, "CALLM", 2024, with the true data range as peak.)
+
+A value that is no number or infinite, in frame or reconstruction, makes everything it enters so: mse and the tiles
+that hold it become NaN or infinite, psnr_db NaN or -infinite, and the frame is flagged. A broken engine must not look
+normal.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -33,16 +36,16 @@ class Reference(NamedTuple):
 def psnr_threshold(frame: np.ndarray, reconstruction: np.ndarray, threshold_psnr_db: float) -> Reference:
     """Score one frame, in float64.
 
-    frame: (H, W) uint8, normalised here as x / 127.5 - 1. reconstruction: (H, W) in [-1, 1]. H and W even, 32 at least.
+    frame: (H, W) uint8, normalised here as x / 127.5 - 1, or floating point in [-1, 1]. reconstruction: (H, W) in
+    [-1, 1]. H and W even, 32 at least.
     """
-    squared = (reconstruction.astype(np.float64) - (frame / 127.5 - 1.0)) ** 2
-    height, width = squared.shape
-    mse = float(squared.mean())
-    psnr_db = 10.0 * math.log10(4.0 / max(mse, FLOOR))
-    patch_mse = max(
-        float(squared[y : y + TILE, x : x + TILE].mean())
-        for y in range(0, height - TILE + 1, TILE_STEP)
-        for x in range(0, width - TILE + 1, TILE_STEP)
-    )
-    error_map = squared.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
-    return Reference(mse, psnr_db, patch_mse, error_map, psnr_db < threshold_psnr_db)
+    normalised = frame / 127.5 - 1.0 if frame.dtype == np.uint8 else frame.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        squared = (reconstruction.astype(np.float64) - normalised) ** 2
+        height, width = squared.shape
+        mse = float(squared.mean())
+        psnr_db = float(10.0 * np.log10(4.0 / np.maximum(mse, FLOOR)))
+        tiles = np.lib.stride_tricks.sliding_window_view(squared, (TILE, TILE))[::TILE_STEP, ::TILE_STEP]
+        patch_mse = float(tiles.mean(axis=(2, 3)).max())
+        error_map = squared.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+    return Reference(mse, psnr_db, patch_mse, error_map, not psnr_db >= threshold_psnr_db)

@@ -326,10 +326,9 @@ def _session(folder: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Within a token some 200 short kernels follow one another: waking threads for each would cost more than it saves.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    # Between tokens and events the cores belong to stage 1.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Stage 1 works on the same cores: a thread that spins waits for one that was descheduled, 120 times a token. On two
+    # busy cores sleeping threads decoded three times as fast, see docs/decoder.md.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class

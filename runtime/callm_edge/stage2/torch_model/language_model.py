@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,22 @@ def _plain(folder: Path, dtype: torch.dtype, misfits: Misfits) -> Any:
 
 
 def _quantized(folder: Path) -> Any:
+    # gptqmodel needs a worker for each of its pools, and takes them from the number of cores.
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
     try:
-        from gptqmodel import GPTQModel
+        from gptqmodel import BACKEND, GPTQModel
     except ModuleNotFoundError as error:
         raise MissingExtraError("quantize", "A GPTQ-quantized language model", "gptqmodel") from error
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    # gptqmodel picks the kernel: Marlin and friends where the GPU allows.
-    return GPTQModel.load(str(folder), device=device).model
+    # On a GPU gptqmodel picks the kernel: Marlin and friends where the GPU allows. Its kernels for CPUs are compiled at
+    # first use, for minutes, and refuse some shapes; a CPU that is to be fast runs the ONNX decoder.
+    device, backend = ("cuda:0", BACKEND.AUTO) if torch.cuda.is_available() else ("cpu", BACKEND.TORCH)
+    return GPTQModel.load(str(folder), device=device, backend=backend).model
+
+
+def cache_arguments(llm: Any) -> dict[str, Any]:
+    """Keyword arguments that give `llm` an empty KV cache, which it then fills in place, call after call."""
+    from transformers import DynamicCache
+
+    # transformers 5.24 calls it so; before, it was `past_key_values`.
+    name = "cache" if "cache" in inspect.signature(llm.forward).parameters else "past_key_values"
+    return {name: DynamicCache(config=llm.config), "use_cache": True}

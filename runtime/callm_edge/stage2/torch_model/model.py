@@ -16,7 +16,7 @@ from callm_edge.stage2.prompts import NO, YES, Prompt, Template, TextTokenizer, 
 from callm_edge.stage2.torch_model import saving
 from callm_edge.stage2.torch_model.config import MiniConfig, VideoLlamaConfig
 from callm_edge.stage2.torch_model.frame_encoder import EvaQFormer, LiteGrid
-from callm_edge.stage2.torch_model.language_model import load_llm
+from callm_edge.stage2.torch_model.language_model import cache_arguments, load_llm
 from callm_edge.stage2.torch_model.parts import lite0_weights
 from callm_edge.stage2.torch_model.published import PublishedFiles, load_encoder, load_former
 from callm_edge.stage2.torch_model.video_former import MiniVideoFormer, VideoFormer
@@ -254,7 +254,8 @@ class VideoLanguageModel(nn.Module):
 
         A clip that has stopped goes on giving tokens; `generate` cuts them.
         """
-        step = self.llm(inputs_embeds=self.prompt_embeds(video_queries, prompt), use_cache=True, logits_to_keep=1)
+        cache = cache_arguments(self.llm)
+        step = self.llm(inputs_embeds=self.prompt_embeds(video_queries, prompt), logits_to_keep=1, **cache)
         said: list[list[int]] = [[] for _ in range(video_queries.shape[0])]
         stopped = [False] * len(said)
         for count in range(max_tokens):
@@ -266,7 +267,7 @@ class VideoLanguageModel(nn.Module):
             yield ids
             if all(stopped) or count + 1 == max_tokens:
                 return
-            step = self.llm(input_ids=tokens[:, None], past_key_values=step.past_key_values, use_cache=True)
+            step = self.llm(input_ids=tokens[:, None], **cache)
 
     def generate(self, video_queries: Tensor, prompt: Prompt, max_tokens: int = 128) -> list[list[int]]:
         """(B, 32, W) -> each clip's answer as token ids, greedy, without its stop tokens."""
@@ -283,6 +284,22 @@ class VideoLanguageModel(nn.Module):
                     del said[clip][-ending:]
         return said
 
+    def text_stream(self, video_queries: Tensor, prompt: Prompt, max_tokens: int = 128) -> Iterator[str]:
+        """(1, 32, W) -> the answer in pieces as they come; no piece holds a part of a stop or half a character."""
+        said: list[int] = []
+        shown = ""
+        for (token,) in self.token_stream(video_queries, prompt, max_tokens):
+            said.append(token)
+            free = said[: len(said) - (_stop(said, prompt) or _begun(said, prompt))]
+            text = self.tokenizer.decode(free)
+            if len(text) > len(shown) and not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                shown = text
+        # What might have become a stop did not.
+        text = self.tokenizer.decode(said[: len(said) - _stop(said, prompt)])
+        if len(text) > len(shown):
+            yield text[len(shown) :]
+
     def answers(self, video_queries: Tensor, prompt: Prompt, max_tokens: int = 128) -> list[str]:
         """(B, 32, W) -> each clip's answer in words."""
         found = self.generate(video_queries, prompt, max_tokens)
@@ -292,3 +309,14 @@ class VideoLanguageModel(nn.Module):
 def _stop(said: Sequence[int], prompt: Prompt) -> int:
     """Length of the stop sequence with which `said` ends; 0 where it goes on."""
     return next((len(stop) for stop in prompt.stops if stop and tuple(said[-len(stop) :]) == stop), 0)
+
+
+def _begun(said: Sequence[int], prompt: Prompt) -> int:
+    """Length of the longest tail of `said` with which a stop sequence begins."""
+    tails = (
+        length
+        for stop in prompt.stops
+        for length in range(1, min(len(stop), len(said) + 1))
+        if tuple(said[-length:]) == stop[:length]
+    )
+    return max(tails, default=0)

@@ -168,6 +168,20 @@ def test_stop_tokens_end_an_answer(tiny: VideoLanguageModel, io: Arrays, feature
     assert tiny.generate(tiny.video_queries(features[:1]), prompt, 12) == [wanted[:2]]
 
 
+@pytest.mark.parametrize("stop", [(2, 4), (3, 6), (99, 100)])
+def test_streamed_text_is_the_answer(
+    tiny: VideoLanguageModel, io: Arrays, features: torch.Tensor, stop: tuple[int, int]
+) -> None:
+    """Also where a stop begins and does not come."""
+    wanted = io["gen_greedy_tokens"].tolist()
+    stops = (tuple(wanted[slice(*stop)]) or (wanted[4], wanted[0]),)
+    prompt = Prompt(tuple(io["gen_prompt_pre"].tolist()), tuple(io["gen_prompt_post"].tolist()), stops, "")
+    queries = tiny.video_queries(features[:1])
+    pieces = list(tiny.text_stream(queries, prompt, 12))
+    assert "".join(pieces) == tiny.tokenizer.decode(tiny.generate(queries, prompt, 12)[0])
+    assert all(pieces)
+
+
 def test_scattered_placeholders_are_named(tiny: VideoLanguageModel, features: torch.Tensor) -> None:
     queries = tiny.video_queries(features[:1])
     ids = torch.tensor([[1, *[tiny.placeholder] * 20, 5, *[tiny.placeholder] * 12]])

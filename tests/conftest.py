@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -88,3 +91,32 @@ def llama_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama(llama_model: Path) -> LlamaTokenizer:
     return LlamaTokenizer(llama_model)
+
+
+@pytest.fixture
+def write_branch() -> Callable[..., Path]:
+    """See tiny_branch.write_branch."""
+    return _module("tiny_branch").write_branch
+
+
+@pytest.fixture
+def branch_folder(tmp_path: Path, write_branch: Callable[..., Path]) -> Path:
+    return write_branch(tmp_path / "stage2", width=64)
+
+
+@pytest.fixture
+def tiny_cascade(tiny_bundle: Bundle, write_branch: Callable[..., Path]) -> Bundle:
+    """The tiny bundle with a branch, and a threshold that everything is below: all footage is one event."""
+    write_branch(tiny_bundle.folder / "stage2", width=64, threshold=0.0)
+    fields = tiny_bundle.manifest.model_dump(exclude={"schema_version", "files"})
+    return Bundle.write(tiny_bundle.folder, **fields | {"decision": Decision(threshold_psnr_db=90.0)})
+
+
+def _module(name: str) -> ModuleType:
+    """A helper beside this file: tests are imported by path and have no packages."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

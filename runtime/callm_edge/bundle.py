@@ -22,6 +22,7 @@ SCORE = "stage1/score.onnx"
 AUTOENCODER_FP16 = "stage1/autoencoder.fp16.onnx"
 AUTOENCODER_INT8 = "stage1/autoencoder.int8.onnx"  # only where it was asked for and verified
 SHARED = "stage1/shared"  # folder of the graphs that share work between windows
+STAGE2 = "stage2"  # folder of the video-language branch
 BUILT_IN = Path(__file__).parent / "bundles"
 DEFAULT = "plaza"
 
@@ -144,6 +145,11 @@ class Bundle:
     def shared_path(self) -> Path | None:
         """Folder of the graphs that share work between windows; None in a bundle of before them."""
         return self.folder / SHARED if any(name.startswith(f"{SHARED}/") for name in self.manifest.files) else None
+
+    @property
+    def stage2_path(self) -> Path | None:
+        """Folder of the video-language branch; None in a bundle without one."""
+        return self.folder / STAGE2 if f"{STAGE2}/stage2.json" in self.manifest.files else None
 
     @property
     def hash(self) -> str:

@@ -15,12 +15,12 @@ from callm_edge.cascade import Camera
 from callm_edge.errors import UserError
 from callm_edge.events.clock import clock_text
 from callm_edge.events.event import Event
-from callm_edge.sources import Source
+from callm_edge.events.verdict import Verdict
 from callm_edge.watch import Summary
 
 
 class JsonReport:
-    """The contract of `run --json`: events and the summary on stdout, one object a line; errors as text on stderr."""
+    """The contract of `run --json`: events, verdicts and the summary on stdout, one object a line; errors on stderr."""
 
     def started(self, cameras: Sequence[Camera], bundle: str) -> None:
         pass
@@ -28,8 +28,11 @@ class JsonReport:
     def event(self, event: Event) -> None:
         self._line(event.to_json())
 
-    def failed(self, source: Source, error: UserError) -> None:
-        print(f"Error: {source.name}: {error}", file=sys.stderr, flush=True)
+    def verdict(self, verdict: Verdict) -> None:
+        self._line(verdict.to_json())
+
+    def failed(self, what: str, error: UserError) -> None:
+        print(f"Error: {what}: {error}", file=sys.stderr, flush=True)
 
     def tick(self, cameras: Sequence[Camera], seconds: float) -> None:
         pass
@@ -73,8 +76,22 @@ class TextReport:
             soft_wrap=True,
         )
 
-    def failed(self, source: Source, error: UserError) -> None:
-        self._console.print(f"[bold red]Error:[/] {_safe(source.name)}: {_safe(str(error))}", soft_wrap=True)
+    def verdict(self, verdict: Verdict) -> None:
+        seconds = sum(verdict.ledger_ms.values()) / 1000
+        by = "" if verdict.answered_by == "device" else f" by {_safe(verdict.answered_by)}"
+        judged = (
+            f"[bold red]abnormal {verdict.probability:.0%}[/]"
+            if verdict.abnormal
+            else (f"[green]normal[/] {1 - verdict.probability:.0%}")
+        )
+        self._console.print(
+            f"[bold]Verdict[/]  {judged}  {_safe(verdict.explanation)}  "
+            f"[dim]{verdict.event_id[:8]}, {seconds:.1f} s{by}[/]",
+            soft_wrap=True,
+        )
+
+    def failed(self, what: str, error: UserError) -> None:
+        self._console.print(f"[bold red]Error:[/] {_safe(what)}: {_safe(str(error))}", soft_wrap=True)
 
     def tick(self, cameras: Sequence[Camera], seconds: float) -> None:
         if not self._live:
@@ -99,7 +116,7 @@ class TextReport:
         self._console.print(
             f"{summary.frames} frames in {summary.seconds:.1f} s "
             f"({summary.fps:.1f} fps; stage 1 alone {summary.stage1_fps:.1f}), "
-            f"{summary.events} events, {summary.dropped} dropped, {summary.rss_mb:.0f} MB",
+            f"{summary.events} events, {summary.verdicts} verdicts, {summary.dropped} dropped, {summary.rss_mb:.0f} MB",
             soft_wrap=True,
         )
 

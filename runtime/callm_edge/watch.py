@@ -7,7 +7,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,13 @@ from callm_edge.errors import UserError
 from callm_edge.events.event import Event
 from callm_edge.events.recording import Recording
 from callm_edge.events.store import EventStore
+from callm_edge.events.verdict import Verdict
 from callm_edge.sources import Source
 from callm_edge.stage1.backend import Backend
+from callm_edge.stage2.branch import Branch
+from callm_edge.stage2.worker import VerdictWorker
 
+STOP_S = 5.0  # that an answer which is under way at the end may take
 QUEUE = 64  # events under way from the cameras to the store; a full queue makes a camera wait
 
 
@@ -47,7 +51,10 @@ class Report(Protocol):
 
     def event(self, event: Event) -> None: ...
 
-    def failed(self, source: Source, error: UserError) -> None: ...
+    def verdict(self, verdict: Verdict) -> None: ...
+
+    def failed(self, what: str, error: UserError) -> None:
+        """A source, or stage 2, gave up. what: its name."""
 
     def tick(self, cameras: Sequence[Camera], seconds: float) -> None:
         """Called a few times a second."""
@@ -56,9 +63,10 @@ class Report(Protocol):
 
 
 class Watch:
-    """Runs the cascade over sources until all ended, or until interrupted.
+    """Runs the cascade over sources until all ended and all is judged, or until interrupted.
 
-    record: folder for annotated video and plots, or None.
+    bundle, bundle_hash: what events and clips say of where they come from.
+    record: folder for annotated video and plots, or None. open_branch: makes stage 2, or None for none.
     """
 
     def __init__(
@@ -70,10 +78,16 @@ class Watch:
         store: EventStore,
         record: Path | None = None,
         stride: int = 1,
+        bundle_hash: str = "",
+        open_branch: Callable[[], Branch] | None = None,
     ) -> None:
-        self._cameras = [Camera(source, backend, decision, stride) for source in sources]
+        self._cameras = [Camera(source, backend, decision, stride, bundle_hash) for source in sources]
         self._bundle, self._store, self._record = bundle, store, record
         self._out: queue.Queue[tuple[Camera, Found | UserError | BaseException | None]] = queue.Queue(QUEUE)
+        # Not bounded: it holds verdicts of events that were reported already, and those are few.
+        self._said: queue.SimpleQueue[Verdict | tuple[str, UserError]] = queue.SimpleQueue()
+        self._worker = self._verdict_worker(open_branch) if open_branch else None
+        self._verdicts = 0
 
     def run(self, report: Report) -> int:
         """Report until the end; returns how many sources failed. An event is in the store before it is reported."""
@@ -82,29 +96,60 @@ class Watch:
         threads = [threading.Thread(target=self._watch, args=(camera,), daemon=True) for camera in self._cameras]
         for thread in threads:
             thread.start()
-        running, failed = len(threads), 0
-        while running:
+        if self._worker:
+            self._worker.start()
+        running, failed, interrupted = len(threads), 0, False
+        while running or not (interrupted or self._all_judged()):
             try:
-                camera, item = self._out.get(timeout=0.2)
+                camera, item = self._out.get(timeout=0.2 if running else 0.05)
                 if item is None:
                     running -= 1
                 elif isinstance(item, Found):
-                    self._store.add(item.event, item.thumbnail, self._bundle)
+                    self._keep(item)
                     report.event(item.event)
                 elif isinstance(item, UserError):
                     failed += 1
-                    report.failed(camera.source, item)
+                    report.failed(camera.source.name, item)
                 else:
                     raise item
             except queue.Empty:
                 pass
             except KeyboardInterrupt:
-                # The cameras end as at the end of footage: the open event and the recording are still written.
+                # The cameras end as at the end of footage: the open event and the recording are still written. Events
+                # that wait for a verdict stay in the store, and the next run judges them.
+                interrupted = True
                 for camera in self._cameras:
                     camera.source.close()
+            self._pass_on(report)
             report.tick(self._cameras, time.monotonic() - began)
+        if self._worker:
+            self._worker.stop(timeout_s=STOP_S)
+            self._pass_on(report)
         report.finished(self._summary(time.monotonic() - began))
         return failed
+
+    def _verdict_worker(self, open_branch: Callable[[], Branch]) -> VerdictWorker:
+        return VerdictWorker(
+            self._store, open_branch, self._said.put, lambda event_id, error: self._said.put((event_id, error))
+        )
+
+    def _keep(self, found: Found) -> None:
+        wants_verdict = self._worker is not None and found.clip is not None
+        self._store.add(found.event, found.thumbnail, self._bundle, found.clip, wants_verdict)
+        if self._worker:
+            self._worker.notify()
+
+    def _all_judged(self) -> bool:
+        return self._worker is None or (self._worker.idle and self._said.empty())
+
+    def _pass_on(self, report: Report) -> None:
+        while not self._said.empty():
+            said = self._said.get()
+            if isinstance(said, Verdict):
+                self._verdicts += 1
+                report.verdict(said)
+            else:
+                report.failed("stage 2", said[1])
 
     def _watch(self, camera: Camera) -> None:
         try:
@@ -132,7 +177,7 @@ class Watch:
             frames=frames,
             windows=windows,
             events=sum(c.events for c in counts),
-            verdicts=0,
+            verdicts=self._verdicts,
             dropped=sum(camera.source.dropped for camera in self._cameras),
             fps=round(frames / seconds, 2) if seconds else 0.0,
             stage1_fps=round(windows / stage1, 2) if stage1 else 0.0,

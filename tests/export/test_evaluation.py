@@ -16,13 +16,12 @@ pytest.importorskip("sklearn", reason="the extra 'train' is not installed")
 
 from callm_edge.bundle import Decision  # noqa: E402
 from callm_edge.cascade import Camera, Found  # noqa: E402
-from callm_edge.decision.box import peak_box  # noqa: E402
+from callm_edge.decision.box import peak_box, peak_point  # noqa: E402
 from callm_edge.decision.calibration import Trace, event_peaks  # noqa: E402
 from callm_edge.errors import UserError  # noqa: E402
 from callm_edge.sources import Frame, Source  # noqa: E402
-from callm_edge.stage1.scorer import WindowStream
+from callm_edge.stage1.scorer import WindowStream  # noqa: E402
 from callm_edge.stage1.scores import Scores, psnr_db  # noqa: E402
-from callm_edge.decision.box import peak_point  # noqa: E402
 from callm_export.evaluation import ClipScores, events_of, judge, score_clip  # noqa: E402
 from callm_export.evaluation_plots import plot_auc_over_epochs, plot_clips, plot_roc  # noqa: E402
 from callm_export.ground_truth import ClipTruth  # noqa: E402

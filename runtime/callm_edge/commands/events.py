@@ -108,6 +108,8 @@ def show_event(event_id: str, folder: str | None, as_json: bool) -> None:
     event = stored.event
     if as_json:
         click.echo(event.to_json())
+        if stored.verdict is not None:
+            click.echo(stored.verdict.to_json())
         return
     live = is_unix_time(event.start_time)
     x, y, width, height = event.box
@@ -129,9 +131,58 @@ def show_event(event_id: str, folder: str | None, as_json: bool) -> None:
         ("bundle", stored.bundle),
         ("stored", clock_text(stored.stored_at)),
         ("thumbnail", str(stored.thumbnail) if stored.thumbnail else "none"),
+        ("clip", str(stored.clip) if stored.clip else "none"),
     ]
+    if (verdict := stored.verdict) is not None:
+        sure = verdict.probability if verdict.abnormal else 1 - verdict.probability
+        lines += [
+            (
+                "verdict",
+                f"{'abnormal' if verdict.abnormal else 'normal'}, {sure:.0%}, answered by {verdict.answered_by}",
+            ),
+            ("because", verdict.explanation or "-"),
+            ("took", ", ".join(f"{step} {ms:.0f} ms" for step, ms in verdict.ledger_ms.items())),
+        ]
+    elif stored.failed:
+        lines.append(("verdict", f"none: {stored.failed}"))
     for name, text in lines:
         click.echo(f"{click.style(f'{name:<11}', bold=True)}{text}")
+
+
+@events.command("ask")
+@click.argument("event_id", metavar="ID")
+@click.argument("question")
+@_store_option
+@click.option("--bundle", metavar="NAME|DIR", help="Whose branch answers.  [default: the bundle that found the event]")
+@_json_option
+def ask_event(event_id: str, question: str, folder: str | None, bundle: str | None, as_json: bool) -> None:
+    """Ask anything about one event: events ask 9056d88f "what is in his hand?"."""
+    import json
+
+    from callm_edge.bundle import Bundle
+    from callm_edge.errors import UserError
+    from callm_edge.events.clip import Clip
+    from callm_edge.stage2.branch import Unreachable
+    from callm_edge.stage2.choose import open_branch
+
+    with _open(folder) as store:
+        stored = store.get(event_id)
+    if stored.clip is None:
+        raise UserError(f"Event {stored.event.id} cannot be asked about", "its clip was not stored, or is gone")
+    make = open_branch(Bundle.load(bundle or stored.bundle), "device")
+    assert make is not None
+    pieces = []
+    try:
+        for piece in make().ask(Clip.load(stored.clip), question):
+            pieces.append(piece)
+            if not as_json:
+                click.echo(piece, nl=False)
+    except Unreachable as why:
+        raise UserError("Nobody answers", str(why)) from None
+    if as_json:
+        click.echo(json.dumps({"event_id": stored.event.id, "question": question, "answer": "".join(pieces).strip()}))
+    else:
+        click.echo()
 
 
 def _open(folder: str | None) -> EventStore:

@@ -32,6 +32,13 @@ import click
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
 )
+@click.option(
+    "--stage2",
+    type=click.Choice(["auto", "device", "off"]),
+    default="auto",
+    show_default=True,
+    help="Who judges events: this device, or nobody; auto is the device where the bundle has a branch.",
+)
 @click.option("--realtime", is_flag=True, help="Play files and the plaza at their own pace, like a camera.")
 @click.option(
     "--record",
@@ -56,6 +63,7 @@ def run(
     backend: str,
     threads: int,
     fps: float | None,
+    stage2: str,
     realtime: bool,
     record: Path | None,
     store: Path | None,
@@ -71,6 +79,7 @@ def run(
     from callm_edge.events.store import EventStore, default_store
     from callm_edge.sources import open_source
     from callm_edge.stage1.choose import open_backend
+    from callm_edge.stage2.choose import open_branch
     from callm_edge.watch import Watch
 
     uris = [*cameras, *sources]
@@ -88,9 +97,10 @@ def run(
     # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stage1 = open_backend(opened, backend, threads)
+    branch = open_branch(opened, stage2, threads)
     report = JsonReport() if as_json else TextReport(status_line=not headless)
     with EventStore(store or default_store()) as events:
-        watch = Watch(feeds, stage1, opened.name, decision, events, record, stride)
+        watch = Watch(feeds, stage1, opened.name, decision, events, record, stride, opened.hash, branch)
         failed = watch.run(report)
     if failed == len(feeds):
         raise SystemExit(1)

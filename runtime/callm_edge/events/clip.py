@@ -117,9 +117,8 @@ class Clip:
         except FileNotFoundError:
             raise UserError(f"There is no clip {path}", "", "It may have been deleted to save space") from None
         except (OSError, zipfile.BadZipFile, KeyError, ValidationError, ValueError) as error:
-            raise UserError(
-                f"The clip {path} cannot be read", _first_line(error), "It is damaged, or no clip"
-            ) from error
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"The clip {path} cannot be read", why, "It is damaged, or no clip") from error
         if not frames:
             raise UserError(f"The clip {path} is empty", "it holds no frame")
         return cls(index.event_id, index.bundle_hash, index.threshold_psnr_db, frames)
@@ -127,7 +126,3 @@ class Clip:
 
 def _name(index: int) -> str:
     return f"{index:010d}.jpg"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

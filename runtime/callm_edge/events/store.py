@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from callm_edge.atomic import write_bytes
 from callm_edge.errors import UserError
-from callm_edge.events.clock import is_unix_time
 from callm_edge.events.clip import Clip
+from callm_edge.events.clock import is_unix_time
 from callm_edge.events.event import Event
 from callm_edge.events.verdict import Verdict
 from callm_edge.names import nearest
@@ -202,7 +202,8 @@ class EventStore:
             for row in self._rows(
                 f"{_SELECT} "
                 "WHERE (:source IS NULL OR source = :source) AND (:since IS NULL OR happened_at >= :since) "
-                "AND (:until IS NULL OR happened_at <= :until) ORDER BY happened_at DESC, event.rowid DESC LIMIT :limit",
+                "AND (:until IS NULL OR happened_at <= :until) "
+                "ORDER BY happened_at DESC, event.rowid DESC LIMIT :limit",
                 {"source": source, "since": since, "until": until, "limit": -1 if limit is None else limit},
             )
         ]
@@ -253,6 +254,11 @@ class EventStore:
             row = self._db.execute("SELECT attempts FROM verdict WHERE event_id = ?", (event_id,)).fetchone()
         return int(row[0]) if row else 0
 
+    def forgive(self, event_id: str) -> None:
+        """Take back an `attempt`, which failed for no fault of the event."""
+        with self._lock, self._explained(), self._db:
+            self._db.execute("UPDATE verdict SET attempts = attempts - 1 WHERE event_id = ?", (event_id,))
+
     def decide(self, verdict: Verdict) -> bool:
         """Store a verdict. False where the event has one already: then nothing is changed."""
         values = (
@@ -287,8 +293,8 @@ class EventStore:
             probability, explanation, answered_by, reason = words
             ledger = json.loads(ledger_ms)
             verdict = Verdict(event.id, bool(abnormal), probability, explanation, answered_by, reason, ledger)
-        files = (path if path.is_file() else None for path in (self._thumbnail(event.id), self._clip(event.id)))
-        return StoredEvent(event, bundle, stored_at, happened_at, *files, verdict, failed)
+        picture, clip = (p if p.is_file() else None for p in (self._thumbnail(event.id), self._clip(event.id)))
+        return StoredEvent(event, bundle, stored_at, happened_at, picture, clip, verdict, failed)
 
     def _rows(self, query: str, values: dict[str, object] | None = None) -> Sequence[tuple]:
         with self._lock, self._explained():

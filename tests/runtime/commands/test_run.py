@@ -199,3 +199,61 @@ def test_a_run_that_is_stopped_still_writes_its_files(
     (video,) = (tmp_path / "out").glob("*.mp4")
     with av.open(str(video)) as file:
         assert sum(1 for _ in file.decode(video=0)) == summary["windows"]
+
+
+VERDICT_KEYS = {"type", "event_id", "abnormal", "probability", "explanation", "answered_by", "reason", "ledger_ms"}
+
+
+def film(folder: Path, frames: int = 40) -> Path:
+    folder.mkdir()
+    for index in range(frames):
+        cv2.imwrite(str(folder / f"{index:03d}.png"), np.full((64, 96, 3), 40 + index, np.uint8))
+    return folder
+
+
+def test_events_get_a_verdict_with_its_ledger(tmp_path: Path, tiny_cascade: Bundle) -> None:
+    arguments = ("--bundle", str(tiny_cascade.folder), "--store", str(tmp_path / "s"))
+    result = run("--source", str(film(tmp_path / "film")), *arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    event, verdict, summary = lines(result)
+    assert set(verdict) == VERDICT_KEYS
+    assert (verdict["type"], verdict["event_id"], verdict["abnormal"]) == ("verdict", event["id"], True)
+    assert verdict["answered_by"] == "device"
+    assert list(verdict["ledger_ms"])[:3] == ["waited", "pictures", "encode"]  # type: ignore[call-overload]
+    assert (summary["events"], summary["verdicts"]) == (1, 1)
+
+    def events(*words: str) -> str:
+        code = "from callm_edge.cli import main; main()"
+        command = [sys.executable, "-c", code, "events", *words, "--store", str(tmp_path / "s")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    name = str(event["id"])
+    assert [json.loads(line)["type"] for line in events("show", name, "--json").splitlines()] == ["event", "verdict"]
+    assert "abnormal" in events("show", name)
+    answer = json.loads(events("ask", name, "Who?", "--json", "--bundle", str(tiny_cascade.folder)))
+    assert answer["event_id"] == name
+    assert answer["answer"]
+
+
+def test_what_was_not_judged_is_judged_by_the_next_run(tmp_path: Path, tiny_cascade: Bundle) -> None:
+    from callm_edge.events.clip import Clip, ClipFrame
+    from callm_edge.events.event import Event
+    from callm_edge.events.store import EventStore
+
+    jpeg = cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    with EventStore(tmp_path / "s") as store:
+        event = Event("left-over", "gate", 1, 9, 5, 0.1, 0.9, 17.0, 20.0, (0, 0, 4, 4))
+        store.add(event, None, "tiny", Clip("left-over", "h", 20.0, (ClipFrame(1, 0.1, jpeg),)), wants_verdict=True)
+    arguments = ("--bundle", str(tiny_cascade.folder), "--store", str(tmp_path / "s"), "--json")
+    found = lines(run("--source", str(film(tmp_path / "film")), *arguments))
+    assert {line["event_id"] for line in found if line["type"] == "verdict"} >= {"left-over"}
+
+
+def test_stage_2_can_be_left_out(tmp_path: Path, tiny_cascade: Bundle, tiny_bundle: Bundle) -> None:
+    arguments = ("--bundle", str(tiny_cascade.folder), "--store", str(tmp_path / "s"), "--json")
+    found = lines(run("--source", str(film(tmp_path / "film")), *arguments, "--stage2", "off"))
+    assert [line["type"] for line in found] == ["event", "summary"]
+    (tiny_cascade.folder / "stage2" / "stage2.json").write_text("{")
+    result = run("--source", str(tmp_path / "film"), *arguments)
+    assert result.returncode == 1
+    assert "sha256" in result.stderr

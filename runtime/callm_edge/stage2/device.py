@@ -1,0 +1,121 @@
+"""The video-language branch on this device: ONNX Runtime for the vision half, the int4 decoder for the words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from callm_edge.errors import BundleError
+from callm_edge.events.clip import Clip, ClipFrame
+from callm_edge.events.verdict import Verdict
+from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage2.decoder import Decoder, State
+from callm_edge.stage2.pictures import clip_pictures
+from callm_edge.stage2.prompts import NO, YES, Prompt, frame_indices, frames_message, template
+from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
+
+ANSWER_TOKENS = 96  # of a free question
+
+
+class DeviceBranch:
+    """See Branch.
+
+    folder: `stage2` of a bundle. threads: of ONNX Runtime; 0 is one per core. Raises BundleError where a part is
+    missing, damaged, or does not fit the others.
+    """
+
+    name = "device"
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        self._spec = Stage2Spec.read(folder)
+        self._vision, self._former = cpu_session(folder / VISION, threads), cpu_session(folder / FORMER, threads)
+        self._decoder = Decoder(folder / LLM, threads)
+        width = self._former.get_outputs()[0].shape[-1]
+        if width != self._decoder.spec.width:
+            raise BundleError(
+                f"The parts in {folder} do not fit",
+                f"{FORMER} gives {width} numbers for a video token, the decoder reads {self._decoder.spec.width}",
+                "Tune the branch with the language model that is in the bundle",
+            )
+        self._template = template(self._spec.template)
+        self._answers = [self._template.answer_ids(self._decoder.tokenizer, answer) for answer in (YES, NO)]
+
+    def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
+        """See Branch.judge."""
+        ledger = _Ledger()
+        seen = self._see(clip, ledger)
+        first = self._read(seen, self._spec.abnormal_question, ledger)
+        probability = self._decoder.answer_probability(first, *self._answers)
+        ledger.step("answer")
+        abnormal = probability >= self._spec.threshold
+        pieces: list[str] = []
+        if abnormal:
+            second = self._read(seen, self._spec.explain_question, ledger)
+            for piece in self._generate(second, self._spec.max_tokens):
+                pieces.append(piece)
+                say(piece)
+            ledger.step("decode")
+        explanation = self._template.cleaned("".join(pieces))
+        return Verdict(clip.event_id, abnormal, round(probability, 6), explanation, self.name, "", ledger.steps)
+
+    def ask(self, clip: Clip, question: str) -> Iterator[str]:
+        """See Branch.ask."""
+        ledger = _Ledger()
+        seen = self._see(clip, ledger)
+        yield from self._generate(self._read(seen, question, ledger), ANSWER_TOKENS)
+
+    def _see(self, clip: Clip, ledger: _Ledger) -> _Seen:
+        """What of a prompt is the same for every question: all up to the end of the video, read once."""
+        frames = [clip.frames[at] for at in frame_indices(len(clip.frames))]
+        pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
+        ledger.step("pictures")
+        features = self._vision.run(None, {self._vision.get_inputs()[0].name: pictures})[0]
+        ledger.step("encode")
+        video = self._former.run(None, {self._former.get_inputs()[0].name: features[None].astype(np.float32)})[0][0]
+        ledger.step("qformer")
+        seen = _Seen(self._message(frames))
+        before = self._prompt(seen, self._spec.abnormal_question).before
+        seen.state = self._decoder.prefill(np.concatenate([self._decoder.embed(before), video]), room=0)
+        ledger.step("prefill")
+        return seen
+
+    def _read(self, seen: _Seen, question: str, ledger: _Ledger) -> State:
+        after = self._prompt(seen, question).after
+        state = self._decoder.prefill(self._decoder.embed(after), after=seen.state)
+        ledger.step("prefill")
+        return state
+
+    def _generate(self, state: State, tokens: int) -> Iterator[str]:
+        return self._decoder.generate(state, tokens, self._template.stops(self._decoder.tokenizer))
+
+    def _prompt(self, seen: _Seen, question: str) -> Prompt:
+        return self._template.prompt(self._decoder.tokenizer, question, seen.message)
+
+    def _message(self, frames: list[ClipFrame]) -> str:
+        if not self._spec.message:
+            return ""
+        return frames_message([frame.time - frames[0].time for frame in frames])
+
+
+@dataclass
+class _Seen:
+    message: str
+    state: State | None = None
+
+
+@dataclass
+class _Ledger:
+    """Milliseconds of each step, in order; steps of one name are added up."""
+
+    steps: dict[str, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.perf_counter)
+
+    def step(self, name: str) -> None:
+        """What happened since the last step was `name`."""
+        now = time.perf_counter()
+        self.steps[name] = round(self.steps.get(name, 0.0) + 1000 * (now - self._began), 1)
+        self._began = now

@@ -1,0 +1,151 @@
+"""Judges events behind the cameras' back: a thread that empties the store's queue of events without a verdict.
+
+The queue is on disk, so that an event which was found before a crash is judged after it. Nothing is waited for by a
+camera: what comes faster than it can be judged stays in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from callm_edge.errors import UserError
+from callm_edge.events.clip import Clip
+from callm_edge.events.store import EventStore
+from callm_edge.events.verdict import Verdict
+from callm_edge.sources.backoff import Backoff
+from callm_edge.stage2.branch import Branch, Unreachable
+
+_logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5  # of an event that a crash interrupted, or that failed without a reason that we know
+NICENESS = 5  # of the thread and those it starts: stage 1 goes first where cores are short
+
+
+class VerdictWorker:
+    """See the module. open_branch: makes the branch, in the worker's thread, since loading takes a second.
+
+    on_verdict: hears every verdict after it is stored, in the worker's thread.
+    on_failure: hears the id of an event that cannot be judged, and why; an empty id where the branch cannot be opened,
+        after which nothing more will come.
+    say: hears event id and piece of an explanation while it is being said.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        open_branch: Callable[[], Branch],
+        on_verdict: Callable[[Verdict], None],
+        on_failure: Callable[[str, UserError], None],
+        say: Callable[[str, str], None] = lambda event_id, piece: None,
+    ) -> None:
+        self._store, self._open, self._say = store, open_branch, say
+        self._on_verdict, self._on_failure = on_verdict, on_failure
+        self._changed = threading.Condition()
+        self._fresh = True  # the store may hold something new
+        self._busy = False
+        self._stopped = threading.Event()
+        self._dead = False
+        self._backoff = Backoff()
+        self._thread = threading.Thread(target=self._run, name="stage 2", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def notify(self) -> None:
+        """Say that there is a new event in the store."""
+        with self._changed:
+            self._fresh = True
+            self._changed.notify_all()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits that could be judged now: all is said, or the branch cannot be opened or reached."""
+        with self._changed:
+            return self._dead or not (self._fresh or self._busy)
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End after the event that is being judged; what waits stays in the store for the next run."""
+        self._stopped.set()
+        self.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        _be_nice()
+        try:
+            branch = self._open()
+        except UserError as error:
+            self._dead = True
+            self._on_failure("", error)
+            return
+        failures = 0
+        while not self._stopped.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._fresh or self._stopped.is_set())
+                self._fresh, self._busy = False, True
+            try:
+                for event_id in self._store.waiting():
+                    if self._stopped.is_set():
+                        return
+                    self._judge(branch, event_id)
+                failures = 0
+            except Unreachable as why:
+                failures += 1
+                level = logging.WARNING if failures == 1 else logging.DEBUG
+                _logger.log(level, "Stage 2 cannot be reached (%s); events wait in the store", why)
+                self._rest(self._backoff.delay_s(failures))
+            except UserError as error:  # of the store
+                self._dead = True
+                self._on_failure("", error)
+                return
+            finally:
+                self._busy = False
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next attempt. Who asks meanwhile hears that nothing can be done now."""
+        with self._changed:
+            self._busy = False
+        self._stopped.wait(seconds)
+        with self._changed:
+            self._fresh = True
+
+    def _judge(self, branch: Branch, event_id: str) -> None:
+        attempt = self._store.attempt(event_id)
+        stored = self._store.get(event_id)
+        try:
+            if attempt > ATTEMPTS:
+                raise UserError(f"Event {event_id} was tried {ATTEMPTS} times", "stage 2 never came to an end with it")
+            if stored.clip is None:
+                raise UserError(f"Event {event_id} cannot be judged", "its clip is gone")
+            clip = Clip.load(stored.clip)
+            waited_ms = 1000 * max(0.0, time.time() - stored.stored_at)
+            verdict = branch.judge(clip, lambda piece: self._say(event_id, piece))
+        except Unreachable:
+            self._store.forgive(event_id)  # it was not the event's fault
+            raise
+        except UserError as error:
+            self._store.give_up(event_id, str(error))
+            self._on_failure(event_id, error)
+            return
+        except Exception as error:
+            # Whatever a model or a library does with one clip, the others are still to be judged.
+            _logger.exception("Stage 2 failed with event %s", event_id)
+            self._store.give_up(event_id, f"{type(error).__name__}: {error}")
+            why = f"{type(error).__name__}: {error}"
+            self._on_failure(event_id, UserError(f"Event {event_id} cannot be judged", why))
+            return
+        verdict = replace(verdict, ledger_ms={"waited": round(waited_ms, 1), **verdict.ledger_ms})
+        if self._store.decide(verdict):
+            self._on_verdict(verdict)
+
+
+def _be_nice() -> None:
+    # On Linux a priority belongs to a thread, and those that it starts inherit it.
+    with suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

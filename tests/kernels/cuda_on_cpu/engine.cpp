@@ -56,6 +56,7 @@ struct Meeting {
     unsigned mask = 0, arrived = 0, left = 0;
     int line = 0;
     uint64_t values[kWarp] = {};
+    char clock = 0;  // its address names the clock of those who meet in a __syncwarp
     bool complete() const { return arrived == mask; }
 };
 
@@ -66,6 +67,7 @@ struct Thread {
     unsigned linear = 0;
     State state = State::kReady;
     int line = 0;
+    unsigned barriers = 0;              // passed so far
     Meeting* meeting = nullptr;
     bool fenced = false;
     char fence = 0;                     // its address names the clock of this thread at its last fence
@@ -84,8 +86,9 @@ struct Engine {
     std::vector<Thread> threads;        // of the block that runs
     Thread* current = nullptr;
     std::vector<std::vector<Meeting>> meetings;         // by warp
-    std::vector<char> warp_clock;                       // its elements' addresses name the warps' clocks
-    char* block_clock = nullptr;
+    // Their addresses name the block's clocks, in turn: who leaves a barrier late must not be ordered behind those who
+    // have already reached the next one.
+    char* barrier_clocks = nullptr;
     void* dynamic = nullptr;
     // By declaration. Of fixed size, as it grows while a CUDA thread's clock is on: no allocation that would be watched.
     std::array<std::pair<const void*, void*>, 64> shared = {};
@@ -134,8 +137,8 @@ void wait(State state, int line) {
     swapcontext(&self->context, &engine.scheduler);
 }
 
-// Waits until all lanes of `mask` have said this word at this line. Orders nothing.
-Meeting* meet(unsigned mask, uint64_t value, int line) {
+// Waits until all lanes of `mask` have said this word at this line. Orders nothing, unless `ordered`.
+Meeting* meet(unsigned mask, uint64_t value, int line, bool ordered = false) {
     Thread* self = engine.current;
     const unsigned lane = self->linear % kWarp, bit = 1u << lane;
     auto& pool = engine.meetings[self->linear / kWarp];
@@ -147,14 +150,16 @@ Meeting* meet(unsigned mask, uint64_t value, int line) {
         fail("lanes of a warp diverged: others wait in the exchange at line " + std::to_string(meeting->line), *self, line);
     if (!meeting) {
         meeting = &*std::find_if(pool.begin(), pool.end(), [](const Meeting& m) { return m.mask == 0; });
-        *meeting = {mask, 0, 0, line, {}};
+        *meeting = {mask, 0, 0, line, {}, 0};
     }
     meeting->values[lane] = value;
     meeting->arrived |= bit;
+    if (ordered) release(&meeting->clock);
     if (!meeting->complete()) {
         self->meeting = meeting;
         wait(State::kAtWarp, line);
     }
+    if (ordered) acquire(&meeting->clock);
     return meeting;
 }
 
@@ -267,16 +272,14 @@ void* cuda_static_shared(const void* site, size_t bytes) {
 }
 
 void cuda_barrier(int line) {
-    release(engine.block_clock);
+    char* clock = &engine.barrier_clocks[engine.current->barriers++ % 2];
+    release(clock);
     wait(State::kAtBarrier, line);
-    acquire(engine.block_clock);
+    acquire(clock);
 }
 
 void cuda_warp_barrier(unsigned mask, int line) {
-    char* clock = &engine.warp_clock[engine.current->linear / kWarp];
-    release(clock);
-    leave(meet(mask, 0, line));
-    acquire(clock);
+    leave(meet(mask, 0, line, true));
 }
 
 uint64_t cuda_shuffle(unsigned mask, uint64_t value, int source_lane, int line) {
@@ -342,16 +345,15 @@ void cuda_launch(const char* kernel, uint3 grid, uint3 block, size_t dynamic_byt
     if (watched()) engine.scheduler_clock = __tsan_get_current_fiber();
 
     const unsigned warps = (threads + kWarp - 1) / kWarp;
-    std::vector<char> block_clocks(blocks);
+    std::vector<char> barrier_clocks(2 * blocks);
     std::vector<std::vector<Thread>> kept;      // under ThreadSanitizer: clocks, and the names of fences, must not be reused
     std::vector<char> end(1);
     std::vector<void*> stacks;
     for (unsigned b : sequence(blocks)) {
         if (stacks.empty() || watched()) stacks.push_back(map_stacks(threads));  // a reused stack would look like a race
         engine.threads = std::vector<Thread>(threads);
-        engine.meetings.assign(warps, std::vector<Meeting>(kWarp + 1));
-        engine.warp_clock = std::vector<char>(warps);
-        engine.block_clock = &block_clocks[b];
+        engine.meetings = std::vector<std::vector<Meeting>>(warps, std::vector<Meeting>(kWarp + 1));
+        engine.barrier_clocks = &barrier_clocks[2 * b];
         engine.dynamic = dynamic_bytes ? allocate_shared(dynamic_bytes) : nullptr;
         for (unsigned i = 0; i < threads; ++i) {
             Thread& thread = engine.threads[i];

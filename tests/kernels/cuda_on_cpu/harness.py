@@ -3,7 +3,7 @@
 What it shows: results, races within a block and between blocks, accesses out of bounds or misaligned, shared memory
 used before it was written, divergent barriers and shuffles. What it cannot show: timing; whether code is fast or loads
 as wide as it should (tests/kernels/test_report.py reads that from the disassembly); orders of memory that only real
-hardware has, beyond happens-before; spinning between blocks (they run one after another); what nvcc makes of the source.
+hardware has, beyond happens-before; spinning between blocks (they run one by one); what nvcc makes of the source.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callm_edge.sources.source import Frame, Source, SourceState
-from callm_edge.sources.uri import CameraUri, FileUri, FolderUri, StreamUri, parse_uri
+from callm_edge.sources.uri import CameraUri, CsiUri, FileUri, FolderUri, StreamUri, parse_uri
 
 __all__ = ["Frame", "Source", "SourceState", "open_source"]
 
@@ -11,8 +11,8 @@ __all__ = ["Frame", "Source", "SourceState", "open_source"]
 def open_source(uri: str, *, realtime: bool = False, fps: float | None = None) -> Source:
     """The source that ``uri`` names; nothing is connected before the first frame is asked for.
 
-    uri: a video file, a folder of images, a camera (``0``, ``/dev/video0``), an ``rtsp://`` or ``http://`` URL, or
-        ``test:plaza?seed=7&anomaly=cyclist,runner&seconds=60``.
+    uri: a video file, a folder of images, a camera (``0``, ``/dev/video0``, ``csi:0``), an ``rtsp://`` or ``http://``
+        URL, or ``test:plaza?seed=7&anomaly=cyclist,runner&seconds=60``.
     realtime: play a file, a folder or the plaza at its own pace, like a camera: the source is then ``live`` and drops
         late frames. Cameras and streams have their own pace and ignore it.
 
@@ -24,8 +24,13 @@ def open_source(uri: str, *, realtime: bool = False, fps: float | None = None) -
     target = parse_uri(uri)
     if isinstance(target, CameraUri):
         from callm_edge.sources.camera import CameraSource
+        from callm_edge.sources.gstreamer_capture import capture_for
 
-        return CameraSource(target.device)
+        return CameraSource(target.device, capture=capture_for)
+    if isinstance(target, CsiUri):
+        from callm_edge.sources.csi import open_csi
+
+        return open_csi(target)
     if isinstance(target, StreamUri):
         from callm_edge.sources.stream import StreamSource
 

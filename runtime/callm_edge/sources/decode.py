@@ -131,10 +131,10 @@ def to_image(frame: av.VideoFrame, reformatter: VideoReformatter | None = None) 
             image = cv2.LUT(image, _FULL_RANGE)
     else:
         image = (reformatter or VideoReformatter()).reformat(frame, format="bgr24").to_ndarray()
-    return _upright(image, getattr(frame, "rotation", 0))
+    return upright(image, getattr(frame, "rotation", 0))
 
 
-def _upright(image: np.ndarray, degrees: int) -> np.ndarray:
+def upright(image: np.ndarray, degrees: int) -> np.ndarray:
     """Turn counter-clockwise by a multiple of 90 degrees; a tilt that is none is left alone."""
     turns = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
     code = turns.get(round(degrees) % 360)

@@ -10,7 +10,8 @@ import av
 
 from callm_edge.errors import SourceError
 from callm_edge.sources.backoff import Backoff
-from callm_edge.sources.decode import Decoder, FFmpegError, reason, stream_fps, video_stream
+from callm_edge.sources.decode import FFmpegError, reason, stream_fps, video_stream
+from callm_edge.sources.hardware_decode import decoder_for
 from callm_edge.sources.live import FeedLost, LiveSource
 from callm_edge.sources.source import Frame
 from callm_edge.sources.uri import redact
@@ -89,7 +90,7 @@ class _StreamFeed:
         self.fps = stream_fps(stream)
         self._name = name
         self._container = container
-        self._decoder = Decoder(container, stream, low_delay=live)
+        self._decoder = decoder_for(container, stream, low_delay=live, name=name)
         self._frames: Iterator[av.VideoFrame] = iter(self._decoder)
         self._start: float | None = None
         self._time = 0.0

@@ -18,7 +18,11 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
 # What somebody who mistyped most likely meant: rtsps is nearer to every typo of rtsp, and next to nobody has it.
 _COMMON_SCHEMES = ("rtsp", "http", "https")
-_KINDS = "a video file, a folder of images, a camera (0 or /dev/video0), an rtsp:// or http:// URL, or test:plaza"
+_KINDS = (
+    "a video file, a folder of images, a camera (0, /dev/video0, or csi:0 on a Jetson), an rtsp:// or http:// URL, "
+    "or test:plaza"
+)
+_CSI_KEYS = {"width": (16, 8192), "height": (16, 8192), "fps": (1, 240), "flip": (0, 7)}
 _PLAZA_KEYS = ("seed", "anomaly", "seconds")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,4}")
@@ -52,6 +56,18 @@ class CameraUri:
 
 
 @dataclass(frozen=True)
+class CsiUri:
+    """A camera at a Jetson's CSI connector ``sensor``. width, height: pixels; flip: 0..7, 2 is upside down."""
+
+    name: str
+    sensor: int
+    width: int = 1280
+    height: int = 720
+    fps: int = 30
+    flip: int = 0
+
+
+@dataclass(frozen=True)
 class StreamUri:
     """A network stream. ``url`` may hold a password: show ``redact(url)``."""
 
@@ -68,7 +84,7 @@ class PlazaUri:
     seconds: float = 60.0
 
 
-SourceUri = FileUri | FolderUri | CameraUri | StreamUri | PlazaUri
+SourceUri = FileUri | FolderUri | CameraUri | CsiUri | StreamUri | PlazaUri
 
 
 def parse_uri(text: str) -> SourceUri:
@@ -83,6 +99,8 @@ def parse_uri(text: str) -> SourceUri:
         return CameraUri(int(text))
     if re.fullmatch(r"/dev/video[0-9]+", text):
         return CameraUri(text)
+    if text.startswith("csi:"):
+        return _parse_csi(text)
     if text.startswith("test:"):
         return _parse_test(text)
     if scheme := _SCHEME.match(text):
@@ -185,6 +203,22 @@ def _check_folder(path: Path, text: str) -> None:
 def is_image(path: Path) -> bool:
     """Whether ``path`` is named like an image; hidden files (macOS leaves '._x.jpg' beside 'x.jpg') are not."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _parse_csi(text: str) -> CsiUri:
+    sensor, _, query = text.removeprefix("csi:").partition("?")
+    if not re.fullmatch(r"[0-9]{1,2}", sensor):
+        raise UsageError(f"'{text}' is no source", "a CSI camera is named by its connector", "Write csi:0 or csi:1")
+    values: dict[str, int] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in _CSI_KEYS:
+            fix = _hint(nearest(key, _CSI_KEYS), f"Known are {', '.join(_CSI_KEYS)}")
+            raise UsageError(f"'{text}' is no source", f"a CSI camera knows no '{key}'", fix)
+        low, high = _CSI_KEYS[key]
+        if not re.fullmatch(r"[0-9]{1,4}", value) or not low <= int(value) <= high:
+            raise UsageError(f"'{text}' is no source", f"{key} is '{value}'", f"Give a number from {low} to {high}")
+        values[key] = int(value)
+    return CsiUri(text, int(sensor), **values)
 
 
 def _parse_test(text: str) -> PlazaUri:

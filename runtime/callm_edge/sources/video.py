@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 
 from callm_edge.errors import SourceError
-from callm_edge.sources.decode import Decoder, FFmpegError, reason, stream_fps, video_stream
+from callm_edge.sources.decode import FFmpegError, reason, stream_fps, video_stream
+from callm_edge.sources.hardware_decode import decoder_for
 from callm_edge.sources.recorded import RecordedSource
 from callm_edge.sources.source import Frame
 
@@ -44,7 +45,7 @@ class VideoSource(RecordedSource):
             if promised_s is None and len(container.streams) == 1 and container.duration:
                 promised_s = container.duration / av.time_base
 
-            decoder = Decoder(container, stream, low_delay=False)
+            decoder = decoder_for(container, stream, low_delay=False, name=self.name)
             step = 1 / (self.fps or 25.0)
             index, time, start, broken = 0, -step, None, ""
             try:

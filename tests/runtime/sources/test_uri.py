@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from callm_edge.errors import SourceError, UsageError, UserError
 from callm_edge.plaza import ANOMALIES
-from callm_edge.sources.uri import CameraUri, FileUri, FolderUri, PlazaUri, StreamUri, parse_uri, redact
+from callm_edge.sources.uri import CameraUri, CsiUri, FileUri, FolderUri, PlazaUri, StreamUri, parse_uri, redact
 
 
 def test_a_file_and_a_folder_of_images(tmp_path: Path) -> None:
@@ -24,6 +24,12 @@ def test_a_file_and_a_folder_of_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "device"), [("0", 0), (" 12 ", 12), ("/dev/video3", "/dev/video3")])
 def test_a_camera(text: str, device: int | str) -> None:
     assert parse_uri(text) == CameraUri(device)
+
+
+def test_a_csi_camera() -> None:
+    assert parse_uri("csi:0") == CsiUri("csi:0", 0, 1280, 720, 30, 0)
+    text = "csi:1?width=1920&height=1080&fps=60&flip=2"
+    assert parse_uri(text) == CsiUri(text, 1, 1920, 1080, 60, 2)
 
 
 @pytest.mark.parametrize("url", ["rtsp://h/x", "RTSPS://u:p@h:554/x?a=1", "http://h", "https://[::1]:8/x.m3u8"])
@@ -51,6 +57,9 @@ def test_the_plaza() -> None:
         ("rtps://h/x", ["'rtps' is not supported", "'rtsp'"]),
         ("ftp://u:secret@h/x", ["'ftp' is not supported", "***@h/x"]),
         ("rtsp://", ["no host"]),
+        ("csi:", ["connector", "csi:0"]),
+        ("csi:0?widht=3", ["knows no 'widht'", "'width'"]),
+        ("csi:0?flip=8", ["flip is '8'", "from 0 to 7"]),
         ("test:plazza", ["no test scene 'plazza'", "'plaza'"]),
         ("test:plaza?sead=1", ["knows no 'sead'", "'seed'"]),
         ("test:plaza?seed=-1", ["seed is '-1'"]),
@@ -96,7 +105,7 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
         parse_uri(str(tmp_path))
 
 
-@given(st.text(max_size=60) | st.from_regex(r"\A(test:plaza\?|rtsp://|file://|/|~)[ -~]{0,30}\Z"))
+@given(st.text(max_size=60) | st.from_regex(r"\A(test:plaza\?|csi:|rtsp://|file://|/|~)[ -~]{0,30}\Z"))
 def test_any_text_is_understood_or_refused_in_words(text: str) -> None:
     refusal = ""
     try:
@@ -104,7 +113,7 @@ def test_any_text_is_understood_or_refused_in_words(text: str) -> None:
     except UserError as error:
         refusal = error.fix or error.why
     else:
-        assert isinstance(target, (FileUri, FolderUri, CameraUri, StreamUri, PlazaUri))
+        assert isinstance(target, (FileUri, FolderUri, CameraUri, CsiUri, StreamUri, PlazaUri))
         return
     assert refusal
 

@@ -1,0 +1,1 @@
+"""Teaching and judging the video-language branch: clips, weak captions, cached features, tuning, export."""

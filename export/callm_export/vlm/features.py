@@ -1,0 +1,72 @@
+"""What the frozen encoder sees of clips, computed once: it makes tuning on a CPU practical.
+
+Of a clip are kept its frames, the crops around stage 1's error peaks and, for learning only, guided crops: the same,
+but around what is marked as abnormal where stage 1's miss it. So the branch learns from more of what stage 1 may show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from callm_edge import atomic
+from callm_edge.errors import UserError
+from callm_edge.events.clip import Clip
+from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage2.pictures import clip_pictures
+from callm_export.vlm.clip_set import ClipRecord, ClipSet, seen
+from callm_export.vlm.crops import guided_points
+
+
+class Features:
+    """Features of the clips of a set, in its folder, by the encoder's sha256.
+
+    vision: vision.onnx of the branch. threads: of ONNX Runtime.
+    """
+
+    def __init__(self, clips: ClipSet, vision: Path, threads: int = 1) -> None:
+        self.clips = clips
+        self._session: Any = cpu_session(vision, threads)
+        digest = hashlib.sha256(vision.read_bytes()).hexdigest()[:12]
+        self.folder = clips.folder / "features" / digest
+
+    def prepare(self, records: Iterable[ClipRecord], progress: Callable[[], None] = lambda: None) -> None:
+        """Compute what is not there yet. progress: is told of every clip."""
+        for record in records:
+            path = self._path(record.name)
+            if not path.exists():
+                with atomic.replacing(path) as temporary:
+                    np.save(temporary, self._computed(record))
+            progress()
+
+    def load(self, record: ClipRecord) -> np.ndarray:
+        """(3 F, tokens, width) float16 of the clip's F frames: frames, crops, guided crops. Raises UserError."""
+        path = self._path(record.name)
+        try:
+            found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path} cannot be read", str(error), "Delete it: it is computed again") from error
+        return found
+
+    def _computed(self, record: ClipRecord) -> np.ndarray:
+        images, peaks, _ = seen(Clip.load(self.clips.path(record.name)))
+        count = len(images)
+        found = np.concatenate([self._encoded(batch) for batch in np.split(clip_pictures(images, peaks), 2)])
+        guided = found[count:].copy()
+        points = guided_points(record)
+        missed = [at for at, point in enumerate(points) if point is not None]
+        if missed:
+            pictures = clip_pictures([images[at] for at in missed], [points[at] for at in missed])
+            guided[missed] = self._encoded(pictures[len(missed) :])
+        return np.concatenate([found, guided])
+
+    def _encoded(self, pictures: np.ndarray) -> np.ndarray:
+        features: np.ndarray = self._session.run(None, {"pictures": pictures})[0]
+        return features.astype(np.float16)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"

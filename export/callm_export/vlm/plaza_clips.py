@@ -1,0 +1,153 @@
+"""Clips of the plaza for stage 2, as the cascade would hand them over, with their truth.
+
+A group is one day of the plaza: every kind of anomaly once and the normal time between them, or a day without any.
+Only the frames that some window needs are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from callm_edge.decision.box import peak_point
+from callm_edge.events.clip import Clip, ClipFrame
+from callm_edge.events.evidence import JPEG_QUALITY
+from callm_edge.plaza import ANOMALIES, FPS, HEIGHT, WIDTH, Plaza
+from callm_edge.stage1.ingest import to_gray_256
+from callm_edge.stage1.scorer import SCORED, WINDOW, Scorer
+from callm_edge.stage2.prompts import frame_indices
+from callm_export.vlm.clip_set import ClipRecord, ClipSet
+
+ABNORMAL_SECONDS, NORMAL_SECONDS = 170.0, 62.0
+SHORTEST_S, LONGEST_S = 2.0, 6.0
+MARGIN = 2 * FPS  # frames between an anomaly and a normal clip: who is about to do it may be there already
+SHOWN = 3  # of the 8 frames, those that have to show the anomaly well
+TRIES = 200
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A clip to be drawn: frames first .. last of its footage, both included, and what is wrong in it."""
+
+    first: int
+    last: int
+    kind: str | None
+
+    @property
+    def frames(self) -> list[int]:
+        """The frames that stage 2 sees."""
+        return [self.first + at for at in frame_indices(self.last - self.first + 1)]
+
+
+def abnormal_day(seed: int) -> Plaza:
+    """A day with every kind of anomaly once, in an order of its own."""
+    order = np.random.default_rng((seed, 77)).permutation(len(ANOMALIES))
+    return Plaza(seed, [ANOMALIES[at] for at in order], ABNORMAL_SECONDS)
+
+
+def normal_day(seed: int) -> Plaza:
+    return Plaza(seed, (), NORMAL_SECONDS)
+
+
+def abnormal_stretches(plaza: Plaza, each: int) -> Iterator[Stretch]:
+    """`each` clips around every anomaly that is shown, of random start and length, with pre- and post-roll."""
+    rng = np.random.default_rng((plaza.seed, 78))
+    shown = plaza.schedule[: len(ANOMALIES)]
+    for kind, start, end in shown:
+        areas = np.array([max((w * h for _, _, _, w, h in plaza.boxes(at)), default=0) for at in range(start, end)])
+        # At the border of the picture a part of a thing is no thing yet.
+        visible = np.zeros(plaza.frames, bool)
+        visible[start:end] = areas >= 0.3 * areas.max()
+        for _ in range(each):
+            for _ in range(TRIES):
+                pre, post = rng.uniform(0.3, 2.0), rng.uniform(0.3, 1.1)
+                core = min(rng.uniform(0.4, 4.5), (end - start) / FPS, LONGEST_S - pre - post)
+                begin = rng.uniform(start, end - core * FPS) - pre * FPS
+                first, last = round(begin), round(begin + max(pre + core + post, SHORTEST_S) * FPS) - 1
+                if first < SCORED or last >= plaza.frames - WINDOW + SCORED:
+                    continue
+                stretch = Stretch(first, last, kind)
+                if sum(visible[stretch.frames]) >= SHOWN:
+                    yield stretch
+                    break
+
+
+def normal_stretches(plaza: Plaza, most: int) -> Iterator[Stretch]:
+    """Up to `most` clips of random length in which nothing is wrong, that do not overlap."""
+    rng = np.random.default_rng((plaza.seed, 79))
+    free = np.ones(plaza.frames, bool)
+    free[: SCORED + 1] = free[-WINDOW:] = False
+    for _, start, end in plaza.schedule:
+        free[max(0, start - MARGIN) : end + MARGIN] = False
+    for _ in range(most):
+        for _ in range(TRIES):
+            length = round(rng.uniform(SHORTEST_S, LONGEST_S) * FPS)
+            first = int(rng.integers(0, plaza.frames - length))
+            if free[first : first + length].all():
+                free[first : first + length] = False
+                yield Stretch(first, first + length - 1, None)
+                break
+
+
+class PlazaClips:
+    """Draws clips of days of the plaza into a clip set. scorer: of stage 1, whose error peaks the clips bear.
+
+    bundle_hash: of the bundle that the scorer is of.
+    """
+
+    def __init__(self, clips: ClipSet, scorer: Scorer, bundle_hash: str = "") -> None:
+        self.clips, self._scorer, self._bundle_hash = clips, scorer, bundle_hash
+
+    def draw(
+        self, group: str, plaza: Plaza, stretches: Sequence[Stretch], progress: Callable[[], None] = lambda: None
+    ) -> list[ClipRecord]:
+        """Draw, score and save clips of one day; the group is complete then. progress: is told of every frame."""
+        wanted = sorted({frame for stretch in stretches for frame in stretch.frames})
+        needed = {at for frame in wanted for at in range(frame - SCORED, frame - SCORED + WINDOW)}
+        gray: dict[int, np.ndarray] = {}
+        frames: dict[int, ClipFrame] = {}
+        captions: dict[int, str] = {}
+        waiting = list(wanted)
+        order = sorted(needed)
+        for at, (image, truth) in zip(order, plaza.frames_at(needed), strict=True):
+            gray[at] = to_gray_256(image)
+            if at in wanted:
+                done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+                assert done
+                frames[at] = ClipFrame(at, at / FPS, jpeg.tobytes())
+                captions[at] = truth.caption
+            while waiting and waiting[0] - SCORED + WINDOW - 1 == at:
+                frame = waiting.pop(0)
+                frames[frame] = self._scored(frames[frame], gray)
+                gray = {index: picture for index, picture in gray.items() if index > frame - SCORED}
+            progress()
+        records = []
+        for number, stretch in enumerate(stretches):
+            name = f"{group}-{number:02d}"
+            chosen = [frames[frame] for frame in stretch.frames]
+            Clip(name, self._bundle_hash, 0.0, tuple(chosen)).save(self.clips.path(name))
+            records.append(
+                ClipRecord(
+                    name=name,
+                    group=group,
+                    frames=tuple(stretch.frames),
+                    fps=FPS,
+                    abnormal=stretch.kind is not None,
+                    kind=stretch.kind,
+                    captions=tuple(dict.fromkeys(captions[frame] for frame in stretch.frames)),
+                    size=(WIDTH, HEIGHT),
+                    peaks=tuple(frame.peak for frame in chosen),
+                    boxes=tuple(plaza.boxes(frame) for frame in stretch.frames),
+                )
+            )
+        self.clips.add(group, records)
+        return records
+
+    def _scored(self, frame: ClipFrame, gray: dict[int, np.ndarray]) -> ClipFrame:
+        first = frame.index - SCORED
+        scores = self._scorer.score(np.stack([gray[at] for at in range(first, first + WINDOW)])[None])
+        peak = peak_point(scores.error_map[0], (WIDTH, HEIGHT))
+        return ClipFrame(frame.index, frame.time, frame.jpeg, float(scores.patch_psnr_db[0]), peak)

@@ -1,0 +1,314 @@
+"""Tuning the trained part of the branch on instructions, with the frozen encoder's features cached.
+
+As in the paper only the video Q-Former, its queries, the frame positions and the projection learn; encoder and language
+model stay as they are. AdamW (0.9, 0.999), weight decay 0.05 but for biases and norms, cosine after a warm-up.
+
+A former that starts from scratch gives the language model noise at first, and a step through it is dear on a CPU. So
+the first epochs do without it: a linear head on the mean of the queries learns to tell the kinds apart, and another one
+what each crop shows, where the truth about the clip says so. The heads stay during the rest as second losses, and are
+thrown away at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from callm_edge.errors import UserError
+from callm_edge.stage2.prompts import ABNORMAL_QUESTION, frames_message
+from callm_edge.stage2.torch_model import VideoLanguageModel
+from callm_edge.stage2.torch_model.video_former import MiniVideoFormer, VideoFormer
+from callm_export.checkpoint import Checkpoint, Progress
+from callm_export.instructions import collate, example
+from callm_export.vlm.features import Features
+from callm_export.vlm.lessons import Lesson, pictures_of
+from callm_export.vlm.threshold import balanced_accuracy, best_threshold
+
+CHECKPOINT_SECONDS = 60.0
+NORMAL = "normal"
+
+
+@dataclass(frozen=True)
+class TuneRecipe:
+    """How to tune.
+
+    head_epochs: passes with the kinds' head alone. epochs: passes through the language model after them.
+    head_batch, batch: clips of a step. head_rate, learning_rate, last_rate: of AdamW; the first for head_epochs, the
+    others where the cosine begins and ends. (The paper's 3e-5 to 1e-5 go on from weights that were trained on a million
+    clips.) warm_up: share of all steps with a rising rate. head_weight: of the heads' losses
+    beside the language model's; crop_weight: of the crops' among them.
+    guided: share of clips that show crops elsewhere than at stage 1's peaks. noise: of features, in parts of their
+    standard deviation. message: whether the prompt tells the frames' times. validation_clips: at most, after an epoch.
+    """
+
+    head_epochs: int = 20
+    epochs: int = 4
+    head_batch: int = 16
+    batch: int = 8
+    head_rate: float = 5e-4
+    learning_rate: float = 5e-4
+    last_rate: float = 2e-5
+    weight_decay: float = 0.05
+    warm_up: float = 0.05
+    head_weight: float = 0.5
+    crop_weight: float = 0.5
+    guided: float = 0.5
+    noise: float = 0.1
+    message: bool = False
+    seed: int = 0
+    validation_clips: int = 120
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the progress bar shows. stage: 'kinds' or 'answers'; left_s: seconds to go, from the pace so far."""
+
+    stage: str
+    done: float
+    loss: float
+    left_s: float
+
+
+class _Learner(nn.Module):
+    """What learns, under one name for checkpoints: the former, and the head that is thrown away."""
+
+    def __init__(self, former: VideoFormer, width: int, kinds: int) -> None:
+        super().__init__()
+        self.former = former
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, kinds)
+        crops = isinstance(former, MiniVideoFormer) and former.crops
+        self.crop_head = nn.Linear(former.projection.in_features, kinds) if crops else None
+
+    def kinds(self, queries: Tensor) -> Tensor:
+        """(B, 32, W) -> (B, kinds) logits."""
+        logits: Tensor = self.head(self.norm(queries.mean(1)))
+        return logits
+
+    def crop_kinds(self, features: Tensor) -> Tensor | None:
+        """(B, 2 F, tokens, width) -> (B, F, kinds) logits of each crop by its pooled features; None without crops."""
+        former = self.former
+        if self.crop_head is None or not isinstance(former, MiniVideoFormer):
+            return None
+        crops = features[:, features.shape[1] // 2 :, former.cells :].flatten(2)
+        logits: Tensor = self.crop_head(F.gelu(former.norm(former.from_pooled(crops))))
+        return logits
+
+
+class Tuning:
+    """One run: a folder with the checkpoint. lessons: to learn; validation: to choose the threshold by.
+
+    Raises UserError where `resume` finds a checkpoint of another model, recipe or clips.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: VideoLanguageModel,
+        lessons: Sequence[tuple[Lesson, Features]],
+        validation: Sequence[tuple[Lesson, Features]],
+        recipe: TuneRecipe,
+        resume: bool,
+    ) -> None:
+        self.folder, self.model, self.recipe = folder, model, recipe
+        self.lessons, self.validation = list(lessons), list(validation)
+        if not self.lessons:
+            raise UserError("There is nothing to learn", "the clip sets hold no clips", "Run callm-edge caption first")
+        kinds = {_kind(lesson) for lesson, _ in (*self.lessons, *self.validation)}
+        self.kinds = sorted(kinds | {NORMAL}, key=lambda kind: (kind != NORMAL, kind))
+        torch.manual_seed(recipe.seed)
+        width = model.video_former.projection.out_features
+        self.learner = _Learner(model.video_former, width, len(self.kinds))
+        self.optimizer = torch.optim.AdamW(_groups(self.learner, recipe.weight_decay), recipe.learning_rate)
+        self.checkpoint = Checkpoint(folder)
+        self.progress = Progress(0, 0, [])
+        self.record: dict[str, Any] = {
+            "recipe": asdict(recipe),
+            "config": model.config.model_dump(mode="json"),
+            "kinds": self.kinds,
+            "clips": sorted(lesson.record.name for lesson, _ in self.lessons),
+            "validation_clips": sorted(lesson.record.name for lesson, _ in self.validation),
+        }
+        if resume and self.checkpoint.exists():
+            known = self.checkpoint.record()
+            for key in ("recipe", "config", "kinds", "clips"):
+                if known.get(key) != self.record[key]:
+                    raise UserError(
+                        f"The run in {folder} cannot be resumed",
+                        f"its {key} is {known.get(key)}, you ask for {self.record[key]}",
+                        "Repeat the settings it was started with, or choose another --out folder",
+                    )
+            self.progress = self.checkpoint.load(self.learner, self.optimizer)
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Indices into `lessons`, shuffled by seed and epoch, so that a resumed epoch goes on in the same order."""
+        size = self.recipe.head_batch if epoch < self.recipe.head_epochs else self.recipe.batch
+        order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.lessons))
+        return [order[at : at + size] for at in range(0, max(1, len(order) - size // 2), size)]
+
+    def run(
+        self,
+        on_step: Callable[[Step], None] = lambda _: None,
+        on_epoch: Callable[[dict[str, float]], None] = lambda _: None,
+    ) -> None:
+        """Go on to the end."""
+        saved, began, done = time.monotonic(), time.monotonic(), 0
+        for epoch in range(self.progress.epoch, self.recipe.head_epochs + self.recipe.epochs):
+            stage = "kinds" if epoch < self.recipe.head_epochs else "answers"
+            batches, losses = self.batches(epoch), []
+            for number in range(self.progress.step, len(batches)):
+                loss = self._step(epoch, number, batches)
+                losses.append(loss)
+                done += 1
+                self.progress.step = number + 1
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+                share = (number + 1) / len(batches)
+                on_step(Step(stage, (epoch + share) / self._epochs, loss, self._left(epoch, share, began, done)))
+            summary: dict[str, float] = {"epoch": epoch + 1, "answers": stage == "answers"}
+            summary["loss"] = round(float(np.mean(losses)), 5) if losses else math.nan
+            summary |= self.validate(with_answers=stage == "answers")
+            self.progress.history.append(summary)
+            self.progress.epoch, self.progress.step = epoch + 1, 0
+            self._save()
+            saved = time.monotonic()
+            on_epoch(summary)
+
+    @property
+    def _epochs(self) -> int:
+        return self.recipe.head_epochs + self.recipe.epochs
+
+    def _left(self, epoch: int, share: float, began: float, done: int) -> float:
+        pace = (time.monotonic() - began) / max(done, 1)
+        per_epoch = math.ceil(len(self.lessons) / self.recipe.batch)
+        return pace * per_epoch * (self._epochs - epoch - share)
+
+    def _step(self, epoch: int, number: int, batches: Sequence[np.ndarray]) -> float:
+        recipe, answers = self.recipe, epoch >= self.recipe.head_epochs
+        # Dropout too is the same after a resume.
+        torch.manual_seed(hash((recipe.seed, epoch, number)) & 0x7FFFFFFF)
+        self.model.train()
+        chosen = [self.lessons[at] for at in batches[number]]
+        rngs = [np.random.default_rng((recipe.seed, epoch, int(at))) for at in batches[number]]
+        features, showing = self._features(chosen, rngs)
+        queries = self.model.video_queries(features)
+        targets = torch.tensor([self.kinds.index(_kind(lesson)) for lesson, _ in chosen])
+        loss = F.cross_entropy(self.learner.kinds(queries), targets, label_smoothing=0.05)
+        crops = self.learner.crop_kinds(features)
+        if crops is not None:
+            # A crop beside what is abnormal is a crop of something normal.
+            seen = torch.where(torch.from_numpy(showing), targets[:, None], self.kinds.index(NORMAL))
+            loss = loss + recipe.crop_weight * F.cross_entropy(crops.flatten(0, 1), seen.flatten())
+        if answers:
+            loss = recipe.head_weight * loss + self._answer_loss(queries, [lesson for lesson, _ in chosen], rngs)
+        self._set_rate(epoch, number, len(batches))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)
+        self.optimizer.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UserError("Tuning diverged", f"the loss became {value}", "Lower --learning-rate and start again")
+        return value
+
+    def _features(
+        self, chosen: Sequence[tuple[Lesson, Features]], rngs: Sequence[np.random.Generator]
+    ) -> tuple[Tensor, np.ndarray]:
+        rows, shown = [], []
+        for (lesson, features), rng in zip(chosen, rngs, strict=True):
+            row, showing = pictures_of(features.load(lesson.record), lesson.record, rng, self.recipe.guided)
+            pictures = self.model.config.pictures  # all, or the frames alone
+            row = row[:pictures]
+            if self.recipe.noise:
+                row = row + rng.standard_normal(row.shape, np.float32) * (self.recipe.noise * row.std())
+            rows.append(row)
+            shown.append(showing)
+        return torch.from_numpy(np.stack(rows)), np.stack(shown)
+
+    def _answer_loss(self, queries: Tensor, lessons: Sequence[Lesson], rngs: Sequence[np.random.Generator]) -> Tensor:
+        examples = []
+        for lesson, rng in zip(lessons, rngs, strict=True):
+            instruction = lesson.instructions[int(rng.integers(len(lesson.instructions)))]
+            message = frames_message(lesson.record.times_s) if self.recipe.message else ""
+            examples.append(example(instruction, self.model.template, self.model.tokenizer, message))
+        batch = {key: torch.from_numpy(value) for key, value in collate(examples).items()}
+        return self.model.loss(queries, batch["token_ids"], batch["labels"])
+
+    def _set_rate(self, epoch: int, number: int, steps: int) -> None:
+        recipe = self.recipe
+        if epoch < recipe.head_epochs:
+            first, last = recipe.head_rate, recipe.head_rate * 0.2
+            share = (epoch + number / steps) / recipe.head_epochs
+        else:
+            first, last = recipe.learning_rate, recipe.last_rate
+            share = (epoch - recipe.head_epochs + number / steps) / recipe.epochs
+        rate = last + (first - last) * 0.5 * (1 + math.cos(math.pi * share))
+        if share < recipe.warm_up:
+            rate = first * (share + 1 / (recipe.epochs * steps)) / recipe.warm_up if recipe.epochs else first
+        for group in self.optimizer.param_groups:
+            group["lr"] = min(rate, first)
+
+    def validate(self, with_answers: bool) -> dict[str, float]:
+        """Share of right kinds by the head, and of right yes/no answers at the best threshold, both per class."""
+        chosen = self.validation[: self.recipe.validation_clips]
+        if not chosen:
+            return {}
+        right: dict[str, list[bool]] = {}
+        for (lesson, _), queries in zip(chosen, self._queries(chosen), strict=True):
+            with torch.no_grad():
+                found = self.kinds[int(self.learner.kinds(queries[None]).argmax())]
+            right.setdefault(_kind(lesson), []).append(found == _kind(lesson))
+        summary = {f"right_{kind}": round(float(np.mean(rows)), 4) for kind, rows in sorted(right.items())}
+        summary["right_kinds"] = round(float(np.mean([np.mean(rows) for rows in right.values()])), 4)
+        if with_answers:
+            truth, probability = self.probabilities(chosen)
+            if truth.any() and not truth.all():
+                threshold = best_threshold(truth, probability)
+                summary |= {
+                    "threshold": threshold,
+                    "balanced_accuracy": round(balanced_accuracy(truth, probability >= threshold), 4),
+                }
+        return summary
+
+    def probabilities(self, chosen: Sequence[tuple[Lesson, Features]]) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) bool, abnormal in truth, and (N,) float, the probability of 'yes' to the cascade's first question."""
+        truth, found = [], []
+        for (lesson, _), queries in zip(chosen, self._queries(chosen), strict=True):
+            message = frames_message(lesson.record.times_s) if self.recipe.message else ""
+            prompt = self.model.template.prompt(self.model.tokenizer, ABNORMAL_QUESTION, message)
+            truth.append(lesson.record.abnormal)
+            found.append(float(self.model.answer_probability(queries[None], prompt)[0]))
+        return np.array(truth), np.array(found)
+
+    @torch.no_grad()
+    def _queries(self, chosen: Sequence[tuple[Lesson, Features]]) -> Iterator[Tensor]:
+        """(32, W) of each clip as the device sees it: crops at stage 1's peaks only."""
+        self.model.eval()
+        pictures = self.model.config.pictures
+        for lesson, features in chosen:
+            row = np.asarray(features.load(lesson.record)[:pictures], np.float32)
+            yield self.model.video_queries(torch.from_numpy(row)[None])[0]
+
+    def _save(self) -> None:
+        self.checkpoint.save(self.learner, self.optimizer, self.progress, self.record)
+
+
+def _kind(lesson: Lesson) -> str:
+    return (lesson.record.kind or "abnormal") if lesson.record.abnormal else NORMAL
+
+
+def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters with and without weight decay: vectors (biases, norms) have none."""
+    decayed = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    rest = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]

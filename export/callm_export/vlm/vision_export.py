@@ -1,0 +1,78 @@
+"""The vision parts of the branch as ONNX, checked against torch: what a bundle's stage2 folder holds of them.
+
+vision.onnx: `pictures` uint8 (N, S, S, 3) RGB -> `features` float32 (N, tokens, width), N free.
+former.onnx: `features` float32 (1, pictures, tokens, width) -> `queries` float32 (1, 32, llm_width).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from callm_edge import atomic
+from callm_edge.errors import UserError
+from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage2.spec import FORMER, VISION
+from callm_edge.stage2.torch_model import VideoLanguageModel
+
+TOLERANCE = 1e-3  # of the largest value
+
+
+def export_encoder(model: VideoLanguageModel, path: Path) -> float:
+    """Write vision.onnx; returns the largest difference from torch, relative to the largest feature.
+
+    Raises UserError where ONNX Runtime does not give what torch gives.
+    """
+    side = model.config.image
+    rng = np.random.default_rng(0)
+    pictures = torch.from_numpy(rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8))
+    _export(model.frame_encoder, path, pictures[:1], "pictures", "features", batched=True)
+    return _checked(path, model.frame_encoder, "pictures", pictures)
+
+
+def export_former(model: VideoLanguageModel, path: Path) -> float:
+    """Write former.onnx; see `export_encoder`."""
+    shape = 1, model.config.pictures, model.frame_encoder.tokens, model.frame_encoder.width
+    features = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
+    _export(model.video_former, path, features, "features", "queries", batched=False)
+    return _checked(path, model.video_former, "features", features)
+
+
+def export_vision(model: VideoLanguageModel, folder: Path) -> dict[str, float]:
+    """Write both into `folder`; returns the differences by file."""
+    model.eval()
+    return {VISION: export_encoder(model, folder / VISION), FORMER: export_former(model, folder / FORMER)}
+
+
+def _export(module: nn.Module, path: Path, example: Tensor, given: str, wanted: str, batched: bool) -> None:
+    with atomic.replacing(path) as temporary, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of each shape that it takes as given, which is wanted
+        torch.onnx.export(
+            module.eval(),
+            (example,),
+            str(temporary),
+            dynamo=False,
+            input_names=[given],
+            output_names=[wanted],
+            dynamic_axes={given: {0: "batch"}, wanted: {0: "batch"}} if batched else None,
+        )
+
+
+def _checked(path: Path, module: nn.Module, given: str, inputs: Tensor) -> float:
+    session: Any = cpu_session(path, 1)
+    with torch.no_grad():
+        wanted = module(inputs).numpy()
+    found = session.run(None, {given: inputs.numpy()})[0]
+    difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    if found.shape != wanted.shape or not difference <= TOLERANCE:
+        raise UserError(
+            f"{path} does not compute what torch computes",
+            f"the largest difference is {difference:.1e} of the largest value",
+            "Report it with the versions of torch and onnxruntime",
+        )
+    return difference

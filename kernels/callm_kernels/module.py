@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Module:
-    """All entry points of one .cu file, ready to be launched on one device. Used by launchers."""
+    """All entry points of one .cu file, ready to be launched on one device. Used by launchers.
+
+    code: what was loaded, for people: "cubin built here by NVRTC 13.0".
+    """
 
     def __init__(self, name: str, device: int = 0) -> None:
         """Find or build the code for the device's architecture, and load all of it now.
@@ -23,6 +26,9 @@ class Module:
         """
         found, gpu = driver.gpu(device)  # before cuda.core is touched: see driver.py
         code = image.find(name, gpu.architecture, found.version)
+        self.code = (
+            f"{code.kind} {'built ahead of time' if code.origin == 'prebuilt' else 'built here'} by {code.toolkit}"
+        )
         try:
             from cuda.core import Device, ObjectCode
         except ImportError as error:

@@ -37,8 +37,9 @@ __device__ __forceinline__ u32 pack_halves(float low, float high) {
     return (u32)float_to_half(low) | (u32)float_to_half(high) << 16;
 }
 
-// 16 bytes at once. A struct of halves does not become one load, whatever its alignment: only uint4 does.
-__device__ __forceinline__ uint4 load_16_bytes(const void* address) { return *(const uint4*)address; }
+// 16 bytes at once. A struct of halves does not become one load, whatever its alignment: only uint4 does. __ldg says that
+// the address is global (one read from a record in memory might be anything) and that no kernel writes there meanwhile.
+__device__ __forceinline__ uint4 load_16_bytes(const void* address) { return __ldg((const uint4*)address); }
 
 // fmaxf drops a NaN; here it must win, or a broken reconstruction would pass as the best of all.
 __device__ __forceinline__ float max_or_nan(float a, float b) { return (b > a || b != b) ? b : a; }

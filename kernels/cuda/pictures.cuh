@@ -15,9 +15,9 @@ __device__ __forceinline__ u8* stage_row(const u8* row, int bytes, u8* shared) {
     const int vectors = (bytes - head) / 16;
     for (int i = threadIdx.x; i < vectors; i += blockDim.x)
         *(uint4*)(staged + head + 16 * i) = load_16_bytes(row + head + 16 * i);
-    if ((int)threadIdx.x < head) staged[threadIdx.x] = row[threadIdx.x];
+    if ((int)threadIdx.x < head) staged[threadIdx.x] = __ldg(row + threadIdx.x);
     const int tail = head + 16 * vectors + threadIdx.x;
-    if (threadIdx.x < 16 && tail < bytes) staged[tail] = row[tail];
+    if (threadIdx.x < 16 && tail < bytes) staged[tail] = __ldg(row + tail);
     return staged;
 }
 

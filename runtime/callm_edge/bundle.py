@@ -36,6 +36,8 @@ class Decision(BaseModel):
     release_db: an event lasts until the score is this far above the threshold again.
     gap_s: flags nearer than this belong to one event, in seconds.
     minimum_s: flagged time below which there is no event, in seconds.
+    maximum_s: an event this long ends, in seconds, and the next one begins: nobody waits for the end of a camera that
+        was turned away.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +48,7 @@ class Decision(BaseModel):
     release_db: float = Field(0.3, ge=0)
     gap_s: float = Field(0.8, ge=0)
     minimum_s: float = Field(0.2, ge=0)
+    maximum_s: float = Field(60.0, gt=0)
 
 
 class Manifest(BaseModel):

@@ -51,13 +51,15 @@ class Hysteresis:
 
     A frame below `threshold_psnr_db` is flagged and starts an event; while one is open, frames below threshold +
     `release_db` keep it open. It ends when no frame kept it open for `gap_s`; its last frame is the last that did. An
-    event with less than `minimum_s` of frames that kept it open is dropped.
+    event with less than `minimum_s` of frames that kept it open is dropped; one of `maximum_s` ends, and what is still
+    below the threshold then begins the next.
     """
 
     def __init__(self, decision: Decision, source: str, fps: float) -> None:
         self._decision, self._source = decision, source
         self._gap = max(1, round(decision.gap_s * fps))
         self._minimum = max(1, round(decision.minimum_s * fps))
+        self._maximum = max(self._minimum, round(decision.maximum_s * fps))
         self._first: Scored | None = None
         self._last: Scored | None = None
         self._peak: Scored | None = None
@@ -71,8 +73,10 @@ class Hysteresis:
     def push(self, scored: Scored) -> Event | None:
         """Take the next scored frame; returns the event that it ends, if any."""
         ended = None
-        if self._last is not None and scored.frame - self._last.frame > self._gap + 1:
-            ended = self.finish()
+        if self._first is not None and self._last is not None:
+            silent = scored.frame - self._last.frame > self._gap + 1
+            if silent or scored.frame - self._first.frame >= self._maximum:
+                ended = self.finish()
         limit = self._decision.threshold_psnr_db + (self._decision.release_db if self._first else 0.0)
         if scored.score_db < limit:
             if self._first is None:

@@ -17,6 +17,7 @@ from callm_edge.events.annotate import AnnotatedVideo
 from callm_edge.events.event import Event
 from callm_edge.events.score_plot import plot_scores
 from callm_edge.sources import Source
+from callm_edge.sources.plaza import PlazaSource
 
 
 class Recording:
@@ -86,13 +87,7 @@ class Recording:
 
     def _truth(self) -> Sequence[tuple[float, float]] | None:
         """(first, last) second of each abnormal stretch, where the source knows it, as the plaza does."""
-        truth = getattr(self._source, "truth", None)
-        fps = self._source.fps
-        if truth is None or not fps:
+        if not isinstance(self._source, PlazaSource) or self._source.live:
             return None
-        spans: list[tuple[float, float]] = []
-        for at, frame in enumerate(truth):
-            if frame.anomalous:
-                first = spans.pop()[0] if spans and at / fps - spans[-1][1] < 1.5 / fps else at / fps
-                spans.append((first, at / fps))
-        return spans
+        plaza = self._source.plaza
+        return [(start / plaza.fps, (end - 1) / plaza.fps) for _, start, end in plaza.schedule]

@@ -75,3 +75,11 @@ def test_events_are_ordered_apart_and_hold_a_flag(scores: list[float]) -> None:
 def test_smoothing_a_trace_equals_smoothing_frame_by_frame(scores: list[float], length: int) -> None:
     smoother = Smoother(length)
     np.testing.assert_allclose(smoothed(np.array(scores), length), [smoother.push(s) for s in scores], atol=1e-9)
+
+
+def test_an_event_without_end_is_cut_into_events_of_the_longest_length() -> None:
+    decision = DECISION.model_copy(update={"maximum_s": 2.0})
+    found = events([UNDER] * 50, decision)
+    assert [(event.start_frame, event.end_frame) for event in found] == [(0, 19), (20, 39), (40, 49)]
+    found = events([UNDER] * 15 + [BETWEEN] * 30, decision)
+    assert [(event.start_frame, event.end_frame) for event in found] == [(0, 19)]

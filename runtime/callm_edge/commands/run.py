@@ -80,6 +80,7 @@ def run(
     from callm_edge.sources import open_source
     from callm_edge.stage1.choose import open_backend
     from callm_edge.stage2.choose import open_branch
+    from callm_edge.supervision import supervised
     from callm_edge.watch import Watch
 
     uris = [*cameras, *sources]
@@ -98,7 +99,7 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stage1 = open_backend(opened, backend, threads)
     branch = open_branch(opened, stage2, threads)
-    report = JsonReport() if as_json else TextReport(status_line=not headless)
+    report = supervised(JsonReport() if as_json else TextReport(status_line=not headless))
     with EventStore(store or default_store()) as events:
         watch = Watch(feeds, stage1, opened.name, decision, events, record, stride, opened.hash, branch)
         failed = watch.run(report)

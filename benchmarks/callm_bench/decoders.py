@@ -109,6 +109,7 @@ def in_llama_cpp(file: Path | None, threads: int) -> Round:
     model = Llama(str(file), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False)
 
     def run(ids: list[int], count: int) -> tuple[float, float]:
+        model.reset()  # else it would skip the prompt, which it has read before
         began = time.perf_counter()
         said = model.generate(ids, temp=0.0, repeat_penalty=1.0, reset=True)
         next(said)

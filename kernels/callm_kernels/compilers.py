@@ -44,7 +44,8 @@ class Nvrtc:
         from cuda.bindings import nvrtc
 
         self._nvrtc = nvrtc
-        self.version: tuple[int, int] = tuple(_call(nvrtc, nvrtc.nvrtcVersion))  # type: ignore[assignment]
+        major, minor = _call(nvrtc, nvrtc.nvrtcVersion)
+        self.version: tuple[int, int] = major, minor
 
     @property
     def toolkit(self) -> str:
@@ -124,21 +125,31 @@ class Nvcc:
             return output.read_bytes(), done.stderr
 
 
+def available() -> tuple[Compiler, ...]:
+    """The compilers that can be used here, NVRTC before nvcc; may be empty."""
+    return _search()[0]
+
+
+def absent() -> tuple[str, ...]:
+    """Of each that cannot be used, a sentence that says why."""
+    return _search()[1]
+
+
 @functools.lru_cache(maxsize=1)
-def available() -> tuple[Compiler | str, ...]:
-    """NVRTC, then nvcc; in the place of one that cannot be used stands a sentence that says why."""
-    found: list[Compiler | str] = []
+def _search() -> tuple[tuple[Compiler, ...], tuple[str, ...]]:
+    found: list[Compiler] = []
+    why: list[str] = []
     try:
         found.append(Nvrtc())
     except ImportError:
-        found.append("NVRTC needs the extra 'gpu' (pip install 'callm-edge[gpu]')")
+        why.append("NVRTC needs the extra 'gpu' (pip install 'callm-edge[gpu]')")
     except RuntimeError as error:  # cuda.bindings: DynamicLibNotFoundError
-        found.append(f"NVRTC was not found ({str(error).splitlines()[0]})")
+        why.append(f"NVRTC was not found ({str(error).splitlines()[0]})")
     try:
         found.append(Nvcc())
     except FileNotFoundError as error:
-        found.append(str(error))
-    return tuple(found)
+        why.append(str(error))
+    return tuple(found), tuple(why)
 
 
 def _call(nvrtc: Any, function: Any, *arguments: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from callm_kernels import architectures, cache, prebuilt, sources
-from callm_kernels.compilers import Compiler, available
+from callm_kernels.compilers import Compiler, absent, available
 from callm_kernels.errors import NoCodeError
 
 
@@ -30,7 +30,8 @@ def find(name: str, architecture: str, driver_version: tuple[int, int]) -> Image
     Raises NoCodeError: none of these, with all the reasons. CompileError: our source does not compile.
     """
     passed_over: list[str] = []
-    for kind in ("cubin", "ptx"):
+    kinds: tuple[Literal["cubin", "ptx"], ...] = ("cubin", "ptx")
+    for kind in kinds:
         target = architecture if kind == "cubin" else architectures.PTX
         if kind == "ptx" and (built := _build(name, architecture, driver_version, passed_over)):
             return built
@@ -40,7 +41,7 @@ def find(name: str, architecture: str, driver_version: tuple[int, int]) -> Image
         elif record.toolkit_version[0] > driver_version[0]:
             passed_over.append(f"{record.path.name} was built by {record.toolkit}, newer than the driver")
         else:
-            return Image(kind, record.path.read_bytes(), record.toolkit, "prebuilt")  # type: ignore[arg-type]
+            return Image(kind, record.path.read_bytes(), record.toolkit, "prebuilt")
     raise NoCodeError(
         f"No code of the kernel '{name}' for {architecture}",
         f"the driver runs CUDA {driver_version[0]}.{driver_version[1]}; " + "; ".join(passed_over),
@@ -49,10 +50,9 @@ def find(name: str, architecture: str, driver_version: tuple[int, int]) -> Image
 
 
 def _build(name: str, architecture: str, driver_version: tuple[int, int], passed_over: list[str]) -> Image | None:
+    passed_over += absent()
     for compiler in available():
-        if isinstance(compiler, str):
-            passed_over.append(compiler)
-        elif compiler.version[0] > driver_version[0]:
+        if compiler.version[0] > driver_version[0]:
             passed_over.append(f"{compiler.toolkit} is newer than the driver")
         elif architecture not in compiler.architectures():
             passed_over.append(f"{compiler.toolkit} does not know {architecture}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from callm_kernels import architectures, sources
-from callm_kernels.compilers import Compiler, available
+from callm_kernels.compilers import Compiler, Nvcc, Nvrtc
 
 FOLDER = Path(__file__).resolve().parent / "prebuilt_code"
 _INDEX = "index.json"
@@ -83,10 +83,10 @@ def main() -> None:
     parser.add_argument("--compiler", choices=["nvcc", "nvrtc"], default="nvcc")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    kind = {"nvcc": 1, "nvrtc": 0}[options.compiler]
-    compiler = available()[kind]
-    if isinstance(compiler, str):
-        parser.exit(1, f"Nothing can be built ahead of time: {compiler}.\n")
+    try:
+        compiler: Compiler = Nvcc() if options.compiler == "nvcc" else Nvrtc()
+    except (ImportError, RuntimeError, FileNotFoundError) as error:
+        parser.exit(1, f"Nothing can be built ahead of time: {error}.\n")
     known = compiler.architectures()
     targets = options.architectures or [name for name in architectures.NAMES if name in known]
     if unknown := sorted(set(targets) - set(known)):

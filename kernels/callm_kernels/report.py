@@ -81,7 +81,7 @@ def examine_all(nvcc: Nvcc, nvdisasm: str, targets: list[str], jobs: int = 2) ->
     """All kernels on all of `targets`, by kernel."""
     wanted = [(name, target) for name in sources.ENTRIES for target in targets]
     with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(lambda job: examine(*job, nvcc, nvdisasm), wanted))
+        found = list(pool.map(lambda job: examine(job[0], job[1], nvcc, nvdisasm), wanted))
     rows = [row for rows in found for row in rows]
     order = [entry for entries in sources.ENTRIES.values() for entry in entries]
     return sorted(rows, key=lambda row: (order.index(row.kernel), targets.index(row.architecture)))

@@ -33,7 +33,7 @@ class Passed:
         )
 
 
-def run(device: int = 0) -> Passed:
+def check(device: int = 0) -> Passed:
     """Launch selftest.cu and check what it computed.
 
     Raises KernelError in one sentence where there is no driver, no GPU, no code for it, or where the answer is wrong.
@@ -85,7 +85,7 @@ def expected() -> np.ndarray:
 
 def main() -> None:
     try:
-        print(f"{run()}.")
+        print(f"{check()}.")
     except KernelError as error:
         sys.exit(str(error))
 

@@ -56,12 +56,12 @@ def describe(
     nv12 = kind in (Format.NV12_LIMITED, Format.NV12_FULL)
     if pitch < (row := (width + width % 2 if nv12 else width) * kind.pixel_bytes):
         raise ValueError(f"a pitch of {pitch} bytes is less than a row, which has {row}")
-    record = np.zeros((), PICTURE)
+    (record,) = np.zeros(1, PICTURE)
     record["picture"] = address(picture, "picture")
     record["chroma"] = address(chroma, "chroma", 2, optional=not nv12)
     record["pitch"], record["width"], record["height"], record["format"] = pitch, width, height, int(kind)
     record["left"], record["top"], record["box_width"], record["box_height"] = left, top, box_width, box_height
-    return record[()]  # type: ignore[no-any-return]
+    return record
 
 
 class ClipPack:

@@ -45,11 +45,11 @@ def describe(*, picture: int, ring: int, pitch: int, width: int, height: int, fo
         raise ValueError(f"a pitch of {pitch} bytes is less than a row, which has {row}")
     if slot >= WINDOW:
         raise ValueError(f"slot {slot}; a frame goes to one of 0..{WINDOW - 1} and is mirrored by the kernel")
-    record = np.zeros((), CAMERA)
+    (record,) = np.zeros(1, CAMERA)
     record["picture"], record["ring"] = address(picture, "picture"), address(ring, "ring", 4)
     record["pitch"], record["width"], record["height"] = pitch, width, height
     record["format"], record["slot"] = int(format), slot
-    return record[()]  # type: ignore[no-any-return]
+    return record
 
 
 class Ingest:

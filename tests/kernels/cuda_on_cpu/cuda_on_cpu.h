@@ -116,6 +116,8 @@ inline unsigned atomicInc(unsigned* address, unsigned limit) {
 }
 
 template <typename T>
+T __ldg(const T* address) { return *address; }
+template <typename T>
 T __ldcg(const T* address) { return *address; }
 inline float __int_as_float(int bits) { float value; memcpy(&value, &bits, 4); return value; }
 template <typename T>

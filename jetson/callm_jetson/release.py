@@ -207,6 +207,6 @@ def _settings(config: Path) -> str:
             raise UserError(
                 f"The config {config} is not understood",
                 f"line {number} is no NAME=VALUE",
-                "Write options of `callm-edge run` as variables, such as CALLM_EDGE_RUN_SOURCE=csi:0",
+                "Write options of `callm-edge run` as variables, such as CALLM_EDGE_RUN_SOURCES=csi:0",
             )
     return text if text.endswith("\n") else text + "\n"

@@ -130,7 +130,7 @@ def steps(result: Result) -> list[tuple[str, str]]:
 def test_a_first_deploy_installs_starts_and_watches(fresh: Bench, tmp_path: Path) -> None:
     bench = fresh
     config = tmp_path / "gate.env"
-    config.write_text("CALLM_EDGE_RUN_SOURCE=rtsp://admin:hunter2@cam/1\n")
+    config.write_text("CALLM_EDGE_RUN_SOURCES=rtsp://admin:hunter2@cam/1\n")
     result = bench.deploy(bench.app("1.0"), "--config", str(config))
     assert result.exception is None, result.output
     assert last(result)["ok"]

@@ -233,7 +233,7 @@ def test_the_release_and_the_wifi_travel_in_the_root_file_system_and_no_secret_i
     secret = tmp_path / "wifi"
     secret.write_text("correct horse\n")
     config = tmp_path / "gate.env"
-    config.write_text("CALLM_EDGE_RUN_SOURCE=csi:0\n")
+    config.write_text("CALLM_EDGE_RUN_SOURCES=csi:0\n")
     result = run(
         bsp, public_key, "--wheelhouse", str(house), "--wheel", str(app), "--config", str(config), "--json",
         "--wifi", "Büro", "--wifi-password-file", str(secret), "--power-mode", "MAXN_SUPER", "--clocks",

@@ -14,7 +14,7 @@ import click
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.env",
-    help="Settings of the service: options of `run` as variables, CALLM_EDGE_RUN_SOURCE=csi:0.",
+    help="Settings of the service: options of `run` as variables, CALLM_EDGE_RUN_SOURCES=csi:0.",
 )
 @click.option("--rollback", is_flag=True, help="Go back to the release before.")
 @click.option("--wheel", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.whl", help="callm-edge's own.")

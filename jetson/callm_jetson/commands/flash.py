@@ -35,7 +35,7 @@ import click
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.env",
-    help="Settings of the service: CALLM_EDGE_RUN_SOURCE=csi:0 and the like.",
+    help="Settings of the service: CALLM_EDGE_RUN_SOURCES=csi:0 and the like.",
 )
 @click.option("--wheel", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.whl", help="callm-edge's own.")
 @click.option(

@@ -127,6 +127,6 @@ def _print(found: Verification, console: Console) -> None:
     for row in rows:
         low, high = row["from_db"], row["to_db"]
         span = f"below {high:g}" if low is None else f"{low:g} and up" if high is None else f"{low:g} to {high:g}"
-        bar = "█" * round(30 * row["windows"] / most) or ("▏" if row["windows"] else "")
+        bar = "█" * round(16 * row["windows"] / most) or ("▏" if row["windows"] else "")
         margins.add_row(span, str(row["windows"]), bar, *(str(flips or "") for flips in row["flips"].values()))
     console.print(margins)

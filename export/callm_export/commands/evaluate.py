@@ -37,14 +37,64 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Frames per second of the test set.  [default: a video's own; for images the bundle's, else 25]",
 )
+@click.option("--cascade", is_flag=True, help="Judge stage 2 too: yes or no about whole clips, and what it says.")
+@click.option(
+    "--clips", type=click.IntRange(2), default=200, show_default=True, help="Of the plaza, for --cascade; half normal."
+)
+@click.option("--part", metavar="K/N", help="Of a folder, for --cascade: the K-th of N parts, clip by clip in turn.")
+@click.option(
+    "--stage2",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Another video-language branch than the bundle's.",
+)
+@click.option("--only-cascade", is_flag=True, help="Leave the frame-level part out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def evaluate(data: str, bundle: str, backend: str, out: Path, fps: float | None, as_json: bool) -> None:
+def evaluate(
+    data: str,
+    bundle: str,
+    backend: str,
+    out: Path,
+    fps: float | None,
+    cascade: bool,
+    clips: int,
+    part: str | None,
+    stage2: Path | None,
+    only_cascade: bool,
+    as_json: bool,
+) -> None:
     """Frame-level AUC by the paper's protocol and live, false alarms, and localisation, with plots.
 
     Live means as deployed: the bundle's own statistic, smoothing and threshold, and no knowledge of the future.
+    With --cascade the bundle's stage 2 judges whole clips: of the plaza, held-out ones; of a folder, those of test/ and
+    as many of train/, which are normal.
     """
     import json
 
+    from rich.console import Console
+
+    from callm_edge.bundle import Bundle
+
+    errors = Console(stderr=True, highlight=False)
+    report: dict[str, object] = {}
+    if not only_cascade:
+        report |= _frames(data, bundle, backend, out, fps, errors, as_json)
+    if cascade or only_cascade:
+        from callm_export.vlm.cascade_report import evaluate_cascade, print_cascade
+
+        folder = stage2 or Bundle.load(bundle).folder / "stage2"
+        found = evaluate_cascade(data, bundle, folder, out, clips, part, fps, errors)
+        report |= found.to_dict()
+        if not as_json:
+            print_cascade(found, Console(highlight=False))
+    if as_json:
+        click.echo(json.dumps(report))
+
+
+def _frames(
+    data: str, bundle: str, backend: str, out: Path, fps: float | None, errors: Console, as_json: bool
+) -> dict[str, object]:
+    """The frame-level part: tables for people unless `as_json`, plots, and what machines read."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -54,7 +104,6 @@ def evaluate(data: str, bundle: str, backend: str, out: Path, fps: float | None,
     from callm_export.evaluation_plots import plot_clips, plot_roc
     from callm_export.ground_truth import check_frames, labelled_clips
 
-    errors = Console(stderr=True, highlight=False)
     opened = Bundle.load(bundle)
     clips = labelled_clips(data, fps or opened.manifest.training.get("fps"))
     stage1 = open_backend(opened, backend)
@@ -83,11 +132,10 @@ def evaluate(data: str, bundle: str, backend: str, out: Path, fps: float | None,
             f" Next: callm-edge calibrate --bundle {opened.folder} --source NORMAL_FOOTAGE",
             soft_wrap=True,
         )
-    if as_json:
-        click.echo(json.dumps(result.to_dict()))
-    else:
+    if not as_json:
         print_tables(result, Console(highlight=False))
     errors.print(f"Plots: {out / 'roc.png'} and {out / 'clips.png'}", soft_wrap=True)
+    return result.to_dict()
 
 
 def print_tables(result: Evaluation, console: Console) -> None:

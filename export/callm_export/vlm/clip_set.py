@@ -79,6 +79,11 @@ class ClipSet:
                 raise UserError(f"{path} cannot be read", str(error), "Delete it: its clips are made again") from error
         return found
 
+    def replace(self, records: Sequence[ClipRecord]) -> None:
+        """Write down what is known of clips by now. Their groups have to be given whole."""
+        for group in {record.group for record in records}:
+            self.add(group, [record for record in records if record.group == group])
+
     def path(self, name: str) -> Path:
         return self.folder / "clips" / f"{name}.zip"
 

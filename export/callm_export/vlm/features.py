@@ -7,7 +7,6 @@ but around what is marked as abnormal where stage 1's miss it. So the branch lea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,12 @@ class Features:
         digest = hashlib.sha256(vision.read_bytes()).hexdigest()[:12]
         self.folder = clips.folder / "features" / digest
 
-    def prepare(self, records: Iterable[ClipRecord], progress: Callable[[], None] = lambda: None) -> None:
-        """Compute what is not there yet. progress: is told of every clip."""
-        for record in records:
-            path = self._path(record.name)
-            if not path.exists():
-                with atomic.replacing(path) as temporary:
-                    np.save(temporary, self._computed(record))
-            progress()
+    def prepare(self, record: ClipRecord) -> None:
+        """Compute what is not there yet."""
+        path = self._path(record.name)
+        if not path.exists():
+            with atomic.replacing(path) as temporary:
+                np.save(temporary, self._computed(record))
 
     def load(self, record: ClipRecord) -> np.ndarray:
         """(3 F, tokens, width) float16 of the clip's F frames: frames, crops, guided crops. Raises UserError."""

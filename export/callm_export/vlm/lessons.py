@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from callm_edge.errors import UserError
+from callm_edge.errors import UsageError, UserError
 from callm_edge.stage2.prompts import ABNORMAL_QUESTION, EXPLAIN_QUESTION, NO, YES, Turn
-from callm_export.instructions import Instruction, read_instructions
-from callm_export.instructions.instruction import DESCRIBE
+from callm_export.instructions import ANOMALIES, Instruction, pseudo_instructions, read_instructions
+from callm_export.instructions import Clip as PseudoClip
 from callm_export.instructions.pseudo import ABNORMAL_QUESTIONS, EXPLAIN_QUESTIONS
 from callm_export.vlm.clip_set import ClipRecord, ClipSet
 from callm_export.vlm.crops import crops_that_show
@@ -29,36 +29,42 @@ class Lesson:
     instructions: tuple[Instruction, ...]
 
 
-def plaza_instructions(records: Sequence[ClipRecord], seed: int = 0, each: int = 4) -> list[Instruction]:
-    """`each` conversations of the cascade's two questions about every clip, and half as many descriptions.
+def instructions_of(records: Sequence[ClipRecord], seed: int = 0, each: int = 3) -> list[Instruction]:
+    """What is asked and answered about clips of which it is known whether they are abnormal.
 
-    Words of questions and answers vary; half of the questions are asked as the cascade asks them. Descriptions carry
-    the injected judgement ("This is abnormal. ..."). Of normal clips it is learnt too that nothing is wrong when asked
-    what is.
+    Of each clip: the paper's two pseudo-instructions (instructions/pseudo.py), and `each` times either question of the
+    cascade alone, as the device asks it. Words vary; half of the questions are asked as the cascade asks them. Of
+    normal clips it is learnt too that nothing is wrong when asked what is. The same seed gives the same instructions.
+    Raises UsageError where nothing says what is wrong in an abnormal clip.
     """
     rng = random.Random(seed)
-    found = []
-    for record in records:
+
+    def asked(own: str, others: Sequence[str]) -> str:
+        return own if rng.random() < 0.5 else rng.choice(others)
+
+    found: list[Instruction] = []
+    for number, record in enumerate(records):
+        clip = PseudoClip(record.name, record.captions or (rng.choice(NORMAL),), record.abnormal)
+        found += pseudo_instructions([replace(clip, sentence=_wrong(record, rng))], seed=seed + number)
         for _ in range(each):
-            asked = ABNORMAL_QUESTION if rng.random() < 0.5 else rng.choice(ABNORMAL_QUESTIONS)
-            why = EXPLAIN_QUESTION if rng.random() < 0.5 else rng.choice(EXPLAIN_QUESTIONS)
-            answers = (f"{YES}.", _wrong(record, rng)) if record.abnormal else (f"{NO}.", rng.choice(NOTHING_WRONG))
-            turns = [Turn(asked, answers[0]), Turn(why, answers[1])]
-            # The second question is also asked alone: as a free one about a stored event is.
-            found.append(Instruction(record.name, "Video", tuple(turns if rng.random() < 0.7 else turns[1:])))
-        for _ in range(each // 2):
-            if record.abnormal:
-                told = f"{rng.choice(NORMAL)} This is abnormal. {_wrong(record, rng)}"
-            else:
-                told = f"{rng.choice(NORMAL)} This is normal."
-            found.append(Instruction(record.name, "Video", (Turn(DESCRIBE["Video"], told),)))
+            verdict = Turn(asked(ABNORMAL_QUESTION, ABNORMAL_QUESTIONS), f"{YES if record.abnormal else NO}.")
+            why = _wrong(record, rng) or rng.choice(NOTHING_WRONG)
+            for turn in (verdict, Turn(asked(EXPLAIN_QUESTION, EXPLAIN_QUESTIONS), why)):
+                found.append(Instruction(record.name, "Video", (turn,)))
     return found
 
 
-def _wrong(record: ClipRecord, rng: random.Random) -> str:
-    sentences = WRONG.get(record.kind or "", record.captions)
+def _wrong(record: ClipRecord, rng: random.Random) -> str | None:
+    """What is wrong, in a sentence; None of normal clips."""
+    if not record.abnormal:
+        return None
+    sentences = WRONG.get(record.kind or "") or ANOMALIES.get(record.kind or "") or record.captions
     if not sentences:
-        raise UserError(f"The clip {record.name} is abnormal", "neither its kind nor a caption says how")
+        raise UsageError(
+            f"The clip {record.name} is abnormal",
+            "nothing says how",
+            "Give its kind or a sentence with --abnormal, or a captioner",
+        )
     return rng.choice(sentences)
 
 

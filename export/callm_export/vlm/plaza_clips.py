@@ -1,7 +1,7 @@
 """Clips of the plaza for stage 2, as the cascade would hand them over, with their truth.
 
-A group is one day of the plaza: every kind of anomaly once and the normal time between them, or a day without any.
-Only the frames that some window needs are drawn.
+A group is one day of the plaza: every kind of anomaly once and the normal time between them or, one day in four, a day
+without any. Only the frames that some window needs are drawn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from callm_edge.decision.box import peak_point
+from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.evidence import JPEG_QUALITY
 from callm_edge.plaza import ANOMALIES, FPS, HEIGHT, WIDTH, Plaza
@@ -40,6 +41,65 @@ class Stretch:
     def frames(self) -> list[int]:
         """The frames that stage 2 sees."""
         return [self.first + at for at in frame_indices(self.last - self.first + 1)]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Days of the plaza for one purpose. first_seed: of its days. each: clips around every anomaly; normal: clips of
+    a day in which nothing is wrong, twice as many on a day without anomalies."""
+
+    first_seed: int
+    each: int
+    normal: int
+
+
+SPLITS = {"train": Split(100_000, 2, 7), "validation": Split(200_000, 1, 5), "held-out": Split(300_000, 1, 4)}
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day and what of it is drawn."""
+
+    group: str
+    plaza: Plaza
+    stretches: tuple[Stretch, ...]
+
+
+def day(split: str, number: int) -> Day:
+    """The day `number`, from 0, of a split: always the same."""
+    plan = SPLITS[split]
+    seed = plan.first_seed + number
+    if number % 4 == 3:
+        plaza = normal_day(seed)
+        return Day(f"plaza-{seed}", plaza, tuple(normal_stretches(plaza, 2 * plan.normal)))
+    plaza = abnormal_day(seed)
+    stretches = (*abnormal_stretches(plaza, plan.each), *normal_stretches(plaza, plan.normal))
+    return Day(f"plaza-{seed}", plaza, stretches)
+
+
+def days_for(split: str, clips: int) -> int:
+    """How many days hold at least `clips` clips, half of them normal."""
+    plan = SPLITS[split]
+    number, abnormal, normal = 0, 0, 0
+    while min(abnormal, normal) < clips / 2:
+        shown = number % 4 != 3
+        abnormal += len(ANOMALIES) * plan.each if shown else 0
+        # On a crowded day not all normal clips find room.
+        normal += plan.normal - 1 if shown else 2 * plan.normal - 2
+        number += 1
+    return number
+
+
+def balanced(records: Sequence[ClipRecord], clips: int) -> list[ClipRecord]:
+    """The first `clips` of them, half abnormal. Raises UserError where there are fewer."""
+    parts = [[record for record in records if record.abnormal is wanted][: clips // 2] for wanted in (True, False)]
+    if any(len(part) < clips // 2 for part in parts):
+        raise UserError(
+            f"There are not {clips // 2} abnormal and {clips // 2} normal clips",
+            f"there are {len(parts[0])} and {len(parts[1])}",
+            "Draw more days",
+        )
+    return [*parts[0], *parts[1]]
 
 
 def abnormal_day(seed: int) -> Plaza:
@@ -101,10 +161,9 @@ class PlazaClips:
     def __init__(self, clips: ClipSet, scorer: Scorer, bundle_hash: str = "") -> None:
         self.clips, self._scorer, self._bundle_hash = clips, scorer, bundle_hash
 
-    def draw(
-        self, group: str, plaza: Plaza, stretches: Sequence[Stretch], progress: Callable[[], None] = lambda: None
-    ) -> list[ClipRecord]:
+    def draw(self, day: Day, progress: Callable[[], None] = lambda: None) -> list[ClipRecord]:
         """Draw, score and save clips of one day; the group is complete then. progress: is told of every frame."""
+        group, plaza, stretches = day.group, day.plaza, day.stretches
         wanted = sorted({frame for stretch in stretches for frame in stretch.frames})
         needed = {at for frame in wanted for at in range(frame - SCORED, frame - SCORED + WINDOW)}
         gray: dict[int, np.ndarray] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,11 @@ class TuneRecipe:
     message: bool = False
     seed: int = 0
     validation_clips: int = 120
+
+
+def tune_recipe(**changes: Any) -> TuneRecipe:
+    """The recipe with the given fields changed where they are not None."""
+    return replace(TuneRecipe(), **{key: value for key, value in changes.items() if value is not None})
 
 
 @dataclass(frozen=True)

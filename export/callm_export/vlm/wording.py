@@ -56,16 +56,17 @@ WRONG: dict[str, tuple[str, ...]] = {
         "A person has fallen and is lying on the ground.",
     ),
 }
+# Neutral about the place, since other footage is learnt from too.
 NORMAL: tuple[str, ...] = (
     "People walk across the plaza.",
     "Pedestrians walk along as usual.",
-    "A few people walk across the plaza.",
+    "A few people walk along.",
     "People are walking, and nothing else happens.",
-    "Several pedestrians cross the plaza on foot.",
+    "Several pedestrians are on their way on foot.",
 )
 NOTHING_WRONG: tuple[str, ...] = (
-    "Nothing is abnormal. People walk across the plaza.",
-    "Nothing. People walk as usual.",
+    "Nothing is abnormal. People walk as usual.",
+    "Nothing. Pedestrians walk along.",
     "Nothing is abnormal, people just walk.",
 )
 

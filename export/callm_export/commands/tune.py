@@ -1,0 +1,120 @@
+"""`callm-edge tune`: the trained part of the video-language branch, on clips with instructions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=FOLDER,
+    metavar="DIR",
+    help="Clips with instructions.json, of callm-edge caption; repeatable.",
+)
+@click.option(
+    "--validation",
+    multiple=True,
+    type=FOLDER,
+    metavar="DIR",
+    help="Clips that the threshold is calibrated on; repeatable.",
+)
+@click.option("--out", required=True, type=FOLDER, metavar="DIR", help="Folder of the run.")
+@click.option("--llm", type=FOLDER, metavar="DIR", help="Language model's folder.  [default: SmolLM2-135M-Instruct]")
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Go on from this video_former.safetensors, without the epochs that an untrained one needs.",
+)
+@click.option("--no-crops", is_flag=True, help="Learn from full frames alone.")
+@click.option("--head-epochs", type=click.IntRange(0), help="Passes before the language model is asked.  [default: 20]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes through the language model.  [default: 4]")
+@click.option("--batch", type=click.IntRange(1), help="Clips of a step through the language model.  [default: 8]")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of AdamW.  [default: 5e-4]")
+@click.option("--message/--no-message", default=None, help="Tell the model when the frames were taken.  [default: no]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["bfloat16", "float32"]),
+    default="bfloat16",
+    show_default=True,
+    help="Of the frozen language model.",
+)
+@click.option("--seed", type=int, help="Of weights and order.  [default: 0]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: one per core]")
+@click.option("--resume", is_flag=True, help="Go on where an earlier run in the same folder was interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per epoch and one at the end on stdout.")
+def tune(
+    data: tuple[Path, ...],
+    validation: tuple[Path, ...],
+    out: Path,
+    llm: Path | None,
+    start: Path | None,
+    no_crops: bool,
+    head_epochs: int | None,
+    epochs: int | None,
+    batch: int | None,
+    learning_rate: float | None,
+    message: bool | None,
+    dtype: str,
+    seed: int | None,
+    threads: int | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Tune `mini`: video Q-Former, queries, frame positions and projection; encoder and language model stay frozen.
+
+    It can be interrupted at any moment; --resume goes on. The folder's stage2/ then holds vision.onnx, former.onnx and
+    stage2.json of a bundle.
+    """
+    import json
+
+    import torch
+    from rich.console import Console
+
+    from callm_edge.errors import UsageError
+    from callm_edge.stage2.torch_model import MiniConfig, VideoLanguageModel
+    from callm_export.checkpoint import Checkpoint
+    from callm_export.mini import smollm2_folder
+    from callm_export.vlm.tune_run import finish, prepared, tune_with_progress, write_encoder
+    from callm_export.vlm.tuning import Tuning, tune_recipe
+
+    if Checkpoint(out).exists() and not resume:
+        raise UsageError(
+            f"There is a tuning run in {out} already", "", "Give --resume to go on with it, or another --out"
+        )
+    if threads:
+        torch.set_num_threads(threads)
+    errors = Console(stderr=True, highlight=False)
+    folder = llm or smollm2_folder()
+    torch.manual_seed(seed or 0)
+    model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=not no_crops), dtype=getattr(torch, dtype))
+    if start:
+        model.load_trained(start)
+    vision = write_encoder(model, out)
+    lessons = prepared(data, vision, threads or 0, errors)
+    held = prepared(validation, vision, threads or 0, errors)
+    recipe = tune_recipe(
+        head_epochs=0 if start and head_epochs is None else head_epochs,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        message=message,
+        seed=seed,
+    )
+    tuning = Tuning(out, model, lessons, held, recipe, resume)
+    tune_with_progress(tuning, errors, as_json)
+    report = finish(tuning, [path.name for path in data], folder.name, errors)
+    if as_json:
+        click.echo(json.dumps({"type": "summary", **report}))
+    errors.print(
+        f"Threshold {report['threshold']:.4f} by {report['validation_clips']} validation clips\n"
+        f"Copy {report['stage2']} into a bundle, with the language model as its llm/ (callm-edge quantize)",
+        soft_wrap=True,
+    )

@@ -11,6 +11,7 @@ Only the last position goes through the output layer. Scales are stored in float
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def export_decoder(checkpoint: GptqCheckpoint, out: Path, options: DecoderOption
     tokenizer = checkpoint.folder / "tokenizer.json"
     if not tokenizer.is_file():
         raise UserError(f"{checkpoint.folder} has no tokenizer.json", "the device reads text with it", "Copy it there")
-    atomic.write_bytes(out / TOKENIZER, tokenizer.read_bytes())
+    # Without the indentation it is 40 % smaller.
+    compact = json.dumps(json.loads(tokenizer.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":"))
+    atomic.write_text(out / TOKENIZER, compact)
     eos = config.get("eos_token_id")
     spec = DecoderSpec(
         schema_version=SCHEMA,
@@ -229,9 +232,7 @@ class _DecoderGraph:
     def _output_layer(self, hidden: str) -> None:
         options = self._options
         embedding = self._checkpoint.array("model.embed_tokens.weight")
-        tied = not self._checkpoint.has("lm_head.weight") or bool(self._checkpoint.config.get("tie_word_embeddings"))
-        weight = embedding if tied else self._checkpoint.array("lm_head.weight")
-        linear = round_to_nearest(weight, options.table_bits, options.table_group)
+        tied, linear = output_layer(self._checkpoint, options)
         blocks, scales, zeros = packed_blocks(linear), linear.scales.astype(np.float16), packed_zeros(linear)
         if tied:
             # Mapped by the table's reader and by ONNX Runtime alike: one copy on disk.
@@ -277,6 +278,13 @@ class _DecoderGraph:
         model.ir_version = 8
         atomic.write_bytes(self._out / WEIGHTS, bytes(self._blob))
         atomic.write_bytes(self._out / GRAPH, model.SerializeToString())
+
+
+def output_layer(checkpoint: GptqCheckpoint, options: DecoderOptions) -> tuple[bool, QuantizedLinear]:
+    """Whether the output layer is the token table too, and its weights, rounded to nearest."""
+    tied = not checkpoint.has("lm_head.weight") or bool(checkpoint.config.get("tie_word_embeddings"))
+    weight = checkpoint.array("model.embed_tokens.weight" if tied else "lm_head.weight")
+    return tied, round_to_nearest(weight, options.table_bits, options.table_group)
 
 
 def packed_blocks(linear: QuantizedLinear) -> np.ndarray:

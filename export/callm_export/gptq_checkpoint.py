@@ -130,6 +130,10 @@ class GptqCheckpoint:
         with safe_open(path, "pt") as file:
             return file.get_tensor(name)
 
+    def names(self) -> list[str]:
+        """Of all tensors."""
+        return sorted(self._files)
+
     def has(self, name: str) -> bool:
         return name in self._files
 

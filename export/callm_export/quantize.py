@@ -123,8 +123,8 @@ def quantize(llm: Path, texts: Sequence[str], out: Path, recipe: GptqRecipe | No
         samples = [{"input_ids": row.tolist(), "attention_mask": [1] * len(row)} for row in rows]
         model.quantize(samples, batch_size=1)
         model.save(str(out))
-    if not (out / TOKENIZER).is_file():
-        shutil.copy(llm / TOKENIZER, out / TOKENIZER)
+    # As it was: transformers rewrites it on the way.
+    shutil.copy(llm / TOKENIZER, out / TOKENIZER)
     return len(rows)
 
 

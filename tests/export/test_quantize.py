@@ -129,18 +129,18 @@ def test_gptq_then_the_device_graph(tmp_path: Path) -> None:
 
 def test_perplexity_is_the_same_in_torch_and_on_the_device(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
-    from safetensors.numpy import load_file, save_file
-
     from callm_edge.stage2.decoder import Decoder
+    from callm_export.decoder_graph import DecoderOptions
+    from callm_export.dequantized import save_dequantized
+    from callm_export.gptq_checkpoint import GptqCheckpoint
     from callm_export.perplexity import decoder_perplexity, torch_perplexity
 
     decoder = Decoder(GOLDENS / "tiny_decoder", threads=1)
-    plain_model(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    # The device's table is quantized: give torch the same one.
-    save_file({**weights, "model.embed_tokens.weight": decoder.embed(range(320))}, tmp_path / "model.safetensors")
+    runpy.run_path(str(GOLDENS / "make_tiny_decoder.py"))["make_checkpoint"](tmp_path / "gptq")
+    # The golden is of this very checkpoint: torch reads its weights back in plain.
+    save_dequantized(GptqCheckpoint(tmp_path / "gptq"), tmp_path / "plain", DecoderOptions(table_group=32))
     texts = ["the thing is in the inn", "Yes, another."]
-    assert decoder_perplexity(decoder, texts) == pytest.approx(torch_perplexity(tmp_path, texts), rel=1e-4)
+    assert decoder_perplexity(decoder, texts) == pytest.approx(torch_perplexity(tmp_path / "plain", texts), rel=1e-4)
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,16 @@ GOLDENS = Path(__file__).parents[2] / "goldens"
 def test_a_gptq_checkpoint_is_exported_and_measured(tmp_path: Path) -> None:
     runpy.run_path(str(GOLDENS / "make_tiny_decoder.py"))["make_checkpoint"](tmp_path / "tiny")
     (tmp_path / "held.txt").write_text("the thing\n\nanother thing")
-    arguments = ["--llm", tmp_path / "tiny", "--out", tmp_path / "out", "--held-out", tmp_path / "held.txt", "--json"]
+    arguments = [
+        "--llm",
+        tmp_path / "tiny",
+        "--out",
+        tmp_path / "out",
+        "--held-out",
+        tmp_path / "held.txt",
+        "--json",
+        "--dequantized",
+    ]
     result = CliRunner().invoke(quantize, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0
     report = json.loads(result.stdout)
@@ -33,6 +42,7 @@ def test_a_gptq_checkpoint_is_exported_and_measured(tmp_path: Path) -> None:
     assert perplexity["before"] is None
     assert perplexity["after"] > 1
     assert "MB" in result.stderr
+    assert (tmp_path / "out" / "dequantized" / "model.safetensors").is_file()
     assert Decoder(tmp_path / "out" / "llm", threads=1).spec.layers == 2
 
 

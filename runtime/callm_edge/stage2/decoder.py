@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from callm_edge.errors import BundleError, UsageError
+from callm_edge.stage1.ort_session import cpu_session
 from callm_edge.stage2.text import TOKENIZER, EmbeddingTable, Tokenizer
 
 SPEC = "decoder.json"
@@ -174,7 +175,9 @@ class Decoder:
                 "the tokenizer belongs to another model",
                 "Use the model's own tokenizer",
             )
-        self._session = _session(folder, threads)
+        # Its threads sleep instead of spinning, which matters here most: stage 1 works on the same cores, and a thread
+        # that spins waits for one that was descheduled, 120 times a token (figures in docs/decoder.md).
+        self._session = cpu_session(folder / GRAPH, threads)
 
     def embed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """(T,) token ids -> (T, width) float32."""
@@ -317,21 +320,3 @@ def _spec(folder: Path) -> DecoderSpec:
             "Quantize the model again with this version, or update callm-edge",
         )
     return spec
-
-
-def _session(folder: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Stage 1 works on the same cores: a thread that spins waits for one that was descheduled, 120 times a token. On two
-    # busy cores sleeping threads decoded three times as fast, see docs/decoder.md.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base class
-        raise BundleError(
-            f"ONNX Runtime cannot load {folder / GRAPH}", str(error), "Copy the folder again, or quantize again"
-        ) from error

@@ -89,9 +89,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _name(name: str, path: Path) -> str:
     parts = name.split(".")
-    if parts[0] == "blk" and len(parts) == 4 and parts[2] in BLOCK:
+    if parts[0] == "blk" and len(parts) == 4 and parts[2] in BLOCK and parts[3] == "weight":
         return f"model.layers.{parts[1]}.{BLOCK[parts[2]]}.weight"
-    if len(parts) == 2 and parts[0] in TOP:
+    if len(parts) == 2 and parts[0] in TOP and parts[1] == "weight":
         return f"{TOP[parts[0]]}.weight"
     raise UserError(f"{path} has a tensor {name!r}", "a LLaMA model has none", "Give a Hugging Face folder instead")
 

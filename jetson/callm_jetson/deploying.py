@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from callm_edge.errors import UserError
-from callm_jetson.release import Release
+from callm_jetson.release import SETTINGS, Release
 from callm_jetson.ssh import ConnectionLostError, Device
 from callm_jetson.wheelhouse import Target
 
@@ -78,6 +78,7 @@ def deploy(
         watcher.step("wheels", "running", target.key)
         release = release_for(target)
         watcher.step("wheels", "ok", release.id)
+        _check_settings(release, facts)
         if release.id not in facts["releases"]:
             stage = "sending the release"
             _send(device, release, facts, watcher)
@@ -105,6 +106,15 @@ def roll_back(device: Device, watcher: Watcher, *, health_s: float = 10.0) -> Ou
         return Outcome(device.name, True, last.get("current"), last.get("previous"))
     except UserError as error:
         return _failed(device, error, "rolling back", {})
+
+
+def _check_settings(release: Release, facts: dict[str, Any]) -> None:
+    if not facts["configured"] and SETTINGS not in release.manifest["files"]:
+        raise UserError(
+            "It has no settings yet",
+            "its service would not know what to watch",
+            "Give --config FILE.env with a line such as CALLM_EDGE_RUN_SOURCES=csi:0",
+        )
 
 
 def _send(device: Device, release: Release, facts: dict[str, Any], watcher: Watcher) -> None:

@@ -110,6 +110,12 @@ def make_plan(wanted: Wanted, sysfs: Path = Path("/sys")) -> FlashPlan:
     """Choose the commands. Raises UsageError, UserError for what does not fit together; changes nothing."""
     bsp = Bsp.open(wanted.bsp)
     bsp.check(wanted.board)
+    if wanted.with_release and wanted.config is None:
+        raise UsageError(
+            "The device would not know what to watch",
+            "callm-edge is to run from its first start on, and there are no settings",
+            "Give --config FILE.env with a line such as CALLM_EDGE_RUN_SOURCES=csi:0, or --no-release and deploy later",
+        )
     storage = wanted.storage or default_storage(wanted.board)
     if storage not in storages(wanted.board, bsp.major):
         flash_command(wanted.board, storage, bsp.major, "")  # raises with the reason

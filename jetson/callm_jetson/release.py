@@ -26,6 +26,7 @@ from callm_edge.errors import UsageError, UserError
 from callm_jetson.device import FOLDER
 from callm_jetson.wheelhouse import Target, fingerprint, requirements_of, resolve
 
+SETTINGS = "config/callm-edge.env"
 UNIT_SUFFIXES = (".service", ".rules", ".conf", ".logrotate")
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]*=.*")
 
@@ -89,9 +90,10 @@ def build_release(
         opened = Bundle.load(bundle)
         shutil.copytree(opened.folder, staging / "bundle", ignore=shutil.ignore_patterns("engines", ".*"))
     if config is not None:
-        (staging / "config").mkdir()
-        (staging / "config" / "callm-edge.env").write_text(_settings(config))
-        (staging / "config" / "callm-edge.env").chmod(0o600)
+        settings = staging / SETTINGS
+        settings.parent.mkdir()
+        settings.touch(mode=0o600)
+        settings.write_text(_settings(config))
     (staging / "units").mkdir()
     for path in sorted(FOLDER.iterdir()):
         if path.suffix in UNIT_SUFFIXES or path.name == "backoff.sh":

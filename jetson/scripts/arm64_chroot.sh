@@ -41,7 +41,8 @@ fi
 mountpoint -q "$folder/proc" || mount -t proc proc "$folder/proc"
 mountpoint -q "$folder/dev/null" || { touch "$folder/dev/null"; mount --bind /dev/null "$folder/dev/null"; }
 
-in_there() { chroot "$folder" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"; }
+# With a host name of its own: the first boot sets one.
+in_there() { unshare --uts chroot "$folder" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"; }
 version=$(in_there python3 -c 'import platform; print(".".join(platform.python_version_tuple()[:2]), platform.libc_ver()[1])')
 echo "== $(in_there uname -m), Python and glibc $version"
 
@@ -69,3 +70,25 @@ in_there "$callm" doctor || true
 echo "== run --source test:plaza"
 time in_there "$callm" run --source 'test:plaza?seed=7&anomaly=cyclist&seconds=12' --bundle "/opt/callm-edge/releases/$release/bundle" \
   --headless --json --store /var/tmp/events
+
+echo "== first boot, as after a flash"
+# What flash lays into the root file system, with a stand-in for systemd, which does not run in a chroot.
+printf '#!/bin/sh\ncase "$*" in *ActiveState*) echo active ;; *NRestarts*) echo 0 ;; esac\n' >"$folder/usr/bin/systemctl"
+chmod +x "$folder/usr/bin/systemctl"
+"$python" - "$folder" "$folder/opt/callm-edge/releases/$release" <<'PYTHON'
+import subprocess, sys
+from pathlib import Path
+from callm_jetson.seed import Seed
+
+root, release = Path(sys.argv[1]), Path(sys.argv[2])
+key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIpq0mUVkVPqiNVVE4YmM1r3QYk2yQ1Jw3r5Y9mO2zzz me@desk"
+archive = root / "var/tmp/seed.tar"
+Seed("gate-1", "edge", (key,)).write(archive)
+subprocess.run(["tar", "-xf", archive, "-C", root, "--numeric-owner", "--same-permissions", "--keep-directory-symlink"], check=True)
+with (root / "etc/callm-edge/firstboot.env").open("a") as file:
+    file.write(f"RELEASE={release.name}\n")
+(root / "usr/local/lib/callm-edge").mkdir(parents=True, exist_ok=True)
+PYTHON
+time in_there /usr/local/sbin/callm-edge-firstboot
+in_there sh -c 'id edge; passwd --status edge; stat -c "%U %a %n" /home/edge/.ssh/authorized_keys /etc/callm-edge/firstboot.done
+readlink /opt/callm-edge/current; stat -c "%U %n" /var/lib/callm-edge'

@@ -66,6 +66,9 @@ class Bench:
         return self._write_wheel(self.folder / "apps", "callm_edge", version, files, ("library",))
 
     def run(self, *arguments: str, host: str = "", hosts: tuple[str, ...] = ()) -> Result:
+        if "--config" not in arguments and "--rollback" not in arguments:
+            (self.folder / "settings.env").write_text("CALLM_EDGE_RUN_SOURCES=test:plaza\n")
+            arguments += ("--config", str(self.folder / "settings.env"))
         options = [part for option in self.server.options for part in ("--ssh-option", option)]
         command = [*(hosts or (host or self.server.host,)), "--prefix", str(self.prefix), "--health-seconds", "0.2"]
         return CliRunner().invoke(deploy, [*command, "--json", *options, *arguments], standalone_mode=False)
@@ -151,6 +154,16 @@ def test_a_first_deploy_installs_starts_and_watches(fresh: Bench, tmp_path: Path
     assert settings.stat().st_mode & 0o777 == 0o600
     assert "hunter2" not in result.output
     assert not (bench.root / "incoming").exists() or not list((bench.root / "incoming").iterdir())
+
+
+def test_a_device_without_settings_is_not_given_a_service_that_cannot_start(fresh: Bench) -> None:
+    releases = ReleaseCache(fresh.folder / "r", fresh.folder / "c", wheel=fresh.app("1.0"), wheelhouse=fresh.house)
+    with Device(fresh.server.host, fresh.server.options, str(fresh.prefix)) as device:
+        watcher = DeployReport([device.name], as_json=True).watcher(device.name)
+        outcome = deploying.deploy(device, releases.get, watcher)
+    assert not outcome.ok
+    assert "--config FILE.env" in outcome.error
+    assert not (fresh.root / "releases").exists()
 
 
 def test_an_update_sends_only_what_is_new_and_the_same_again_nothing(bench: Bench) -> None:
@@ -342,7 +355,11 @@ def test_several_devices_at_once_and_one_that_is_off(bench: Bench) -> None:
 
 
 def test_two_devices_are_served_side_by_side_by_one_release(bench: Bench, tmp_path: Path) -> None:
-    releases = ReleaseCache(tmp_path / "r", tmp_path / "c", wheel=bench.app("1.1"), wheelhouse=bench.house)
+    config = tmp_path / "gate.env"
+    config.write_text("CALLM_EDGE_RUN_SOURCES=csi:0\n")
+    releases = ReleaseCache(
+        tmp_path / "r", tmp_path / "c", wheel=bench.app("1.1"), wheelhouse=bench.house, config=config
+    )
     prefixes = [tmp_path / "one", tmp_path / "two"]
     (bench.server.bin / "prefix").write_text("any")
     outcomes: list[deploying.Outcome] = []

@@ -28,6 +28,8 @@ SEED_MEMBERS = ("etc/hostname", "etc/callm-edge/authorized_keys", "etc/ssh/sshd_
 
 def run(bsp: Any, key: Path, *extra: str, board: str = "orin-nano") -> Result:
     arguments = ["--board", board, "--bsp", str(bsp.folder), "--ssh-key", str(key), "--sysfs", str(bsp.sysfs)]
+    if "--config" not in extra and "--no-release" not in extra:
+        arguments.append("--no-release")
     return CliRunner().invoke(flash, [*arguments, "--accept-license", "--yes", *extra], standalone_mode=False)
 
 
@@ -275,6 +277,13 @@ def test_what_cannot_be_right_is_refused_by_name(
     make_bsp: MakeBsp, public_key: Path, arguments: list[str], part: str
 ) -> None:
     assert part in str(refused(run(make_bsp("36.4.3"), public_key, "--dry-run", *arguments), UsageError))
+
+
+def test_a_device_that_would_not_know_what_to_watch_is_not_flashed(make_bsp: MakeBsp, public_key: Path) -> None:
+    bsp = make_bsp("36.4.3")
+    arguments = ["--board", "orin-nano", "--bsp", str(bsp.folder), "--ssh-key", str(public_key), "--dry-run"]
+    result = CliRunner().invoke(flash, arguments, standalone_mode=False)
+    assert "--config FILE.env" in refused(result, UsageError).fix
 
 
 def test_a_private_key_never_goes_onto_a_board(make_bsp: MakeBsp, tmp_path: Path) -> None:

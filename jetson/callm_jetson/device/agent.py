@@ -1,7 +1,8 @@
 """Installs, switches and watches releases on the device. Runs there under the system's Python, standard library only.
 
 `deploy` sends this file through SSH and reads JSON lines from it; the first-boot unit runs it from the disk. A switch
-goes on to its end, which is a healthy release, old or new, even where the connection that asked for it is gone.
+goes on to its end, which is a healthy release, old or new, even where the connection that asked for it is gone. One
+file, because it travels through a pipe.
 
     ROOT/releases/ID/{release.json, app/, bundle/, units/, bin/callm-edge, environment -> ../../environments/HASH}
     ROOT/environments/HASH/   the libraries, shared by the releases that want the same ones
@@ -105,6 +106,7 @@ class Device:
             "l4t": text_of(Path("/etc/nv_tegra_release")).split("\n")[0],
             "user": pwd.getpwuid(os.getuid()).pw_name,
             "free_bytes": shutil.disk_usage(there).free,
+            "configured": (self.etc / "callm-edge.env").is_file(),
             "current": self.linked("current"),
             "previous": self.linked("previous"),
             "releases": sorted(path.name for path in inside(self.releases)),

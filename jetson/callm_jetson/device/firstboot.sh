@@ -26,6 +26,7 @@ if [ -n "${RELEASE:-}" ]; then
   agent=/usr/local/lib/callm-edge/agent.py
   say "installing $RELEASE"
   python3 "$agent" install "$RELEASE"
+  python3 "$agent" engine "$RELEASE" || say "no TensorRT engine was built: stage 1 finds its way without"
   # Without a camera yet the service may not come up; the device is then reachable all the same, and says why.
   python3 "$agent" activate "$RELEASE" || say "the release is installed but not healthy: see journalctl -u callm-edge"
 fi

@@ -52,7 +52,7 @@ def test_the_compiler_here_still_says_so(request: pytest.FixtureRequest) -> None
         pytest.skip("loads are read from the disassembly: nvdisasm is not here (package nvidia-cuda-nvdisasm)")
     cache = request.config.cache
     assert cache is not None
-    key = f"kernels_report/{report.content()}-{nvcc.toolkit.replace(' ', '-')}"
+    key = f"kernels_report/sm_87-{report.content()}-{nvcc.toolkit.replace(' ', '-')}"
     text = cache.get(key, None)
     if text is None:
         text = report.to_markdown(report.examine_all(nvcc, tool, ["sm_87"]), nvcc.toolkit)

@@ -1,4 +1,4 @@
-"""clip_pack.cu, executed thread by thread on the CPU, against its reference and OpenCV."""
+"""clip_pack.cu, on the CPU thread by thread (and on a GPU where there is one), against its reference and OpenCV."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Clip:
         return self.memory.put(np.concatenate([np.zeros(shift, np.uint8), padded[:end]])) + shift
 
     def run(
-        self, cpu, sanitizer="none", max_width: int = 100, max_blocks: int = 1 << 16, order="forward"
+        self, machine, sanitizer="none", max_width: int = 100, max_blocks: int = 1 << 16, order="forward"
     ) -> np.ndarray:
         count = len(self.records)
         output = self.memory.put(np.zeros((count, 3, SIZE, SIZE), np.float16))
@@ -67,7 +67,7 @@ class Clip:
             output=output,
             max_blocks=max_blocks,
         )
-        return cpu.run("clip_pack", [launch], self.memory, sanitizer, order)[self.memory.index(output)]
+        return machine.run("clip_pack", [launch], self.memory, sanitizer, order)[self.memory.index(output)]
 
 
 def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
@@ -76,7 +76,7 @@ def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("sanitizer", ["none", "thread", "address"])
-def test_a_clip_with_its_crops_in_one_launch(cpu, sanitizer) -> None:
+def test_a_clip_with_its_crops_in_one_launch(machine, sanitizer) -> None:
     clip = Clip()
     frames = 2 if sanitizer == "thread" else 8  # a launch can watch 8,000 threads, and clocks cost their number squared
     for i in range(frames):
@@ -84,27 +84,27 @@ def test_a_clip_with_its_crops_in_one_launch(cpu, sanitizer) -> None:
     for i in range(frames):
         clip.add(list(Format)[-1 - i % 4], 40, 71, box=(7 + i, 5, 33, 21 + i), padding=i, shift=i, seed=i)
     blocks = 2 if sanitizer == "thread" else 1 << 16
-    assert_close(clip.run(cpu, sanitizer, max_blocks=blocks), np.stack(clip.wanted))
+    assert_close(clip.run(machine, sanitizer, max_blocks=blocks), np.stack(clip.wanted))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(st.data(), st.sampled_from(list(Format)), st.integers(0, 33), st.integers(0, 17))
-def test_any_box_pitch_and_alignment(cpu, data, format, padding, shift) -> None:
+def test_any_box_pitch_and_alignment(machine, data, format, padding, shift) -> None:
     height, width = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
     left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     box = (left, top, data.draw(st.integers(1, width - left)), data.draw(st.integers(1, height - top)))
     clip = Clip()
     clip.add(format, height, width, box, padding, shift)
-    assert_close(clip.run(cpu, "address", max_width=box[2]), np.stack(clip.wanted))
+    assert_close(clip.run(machine, "address", max_width=box[2]), np.stack(clip.wanted))
 
 
-def test_it_is_opencvs_resize_of_the_crop(cpu) -> None:
+def test_it_is_opencvs_resize_of_the_crop(machine) -> None:
     clip = Clip()
     picture = clip.add(Format.BGR, 60, 90, box=(10, 20, 40, 30))
     resized = cv2.resize(picture[20:50, 10:50], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)[..., ::-1]
     wanted = ((resized / 255 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)).transpose(2, 0, 1)
     level = 1 / 255 / np.array(CLIP_STD)[:, None, None]  # OpenCV rounds to whole levels
-    assert np.all(np.abs(clip.run(cpu)[0] - wanted) <= 1.1 * level)
+    assert np.all(np.abs(clip.run(machine)[0] - wanted) <= 1.1 * level)
 
 
 def test_limited_nv12_is_what_opencv_decodes_it_to() -> None:
@@ -124,21 +124,21 @@ def test_full_range_nv12_is_jpegs() -> None:
     assert np.abs(to_rgb(luma, Format.NV12_FULL, chroma).astype(int) - wanted).max() <= 1
 
 
-def test_order_and_number_of_blocks_do_not_matter(cpu) -> None:
+def test_order_and_number_of_blocks_do_not_matter(machine) -> None:
     results = []
     for order, blocks in (("forward", 1), ("reverse", 5), ("random", 64)):
         clip = Clip()
         clip.add(Format.BGR, 50, 70)
         clip.add(Format.NV12_LIMITED, 50, 70, box=(3, 3, 20, 20))
-        results.append(clip.run(cpu, order=order, max_blocks=blocks).tobytes())
+        results.append(clip.run(machine, order=order, max_blocks=blocks).tobytes())
     assert len(set(results)) == 1
 
 
-def test_a_box_wider_than_announced_shows_as_nan_and_nothing_is_overrun(cpu) -> None:
+def test_a_box_wider_than_announced_shows_as_nan_and_nothing_is_overrun(machine) -> None:
     clip = Clip()
     clip.add(Format.BGR, 20, 90)
     clip.add(Format.BGR, 20, 90, box=(0, 0, 20, 20))
-    found = clip.run(cpu, "address", max_width=30)
+    found = clip.run(machine, "address", max_width=30)
     assert np.isnan(found[0]).all()
     assert_close(found[1], clip.wanted[1])
 

@@ -1,4 +1,4 @@
-"""gptq_gemv.cu, executed thread by thread on the CPU, against its reference."""
+"""gptq_gemv.cu, on the CPU thread by thread (and on a GPU where there is one), against its reference."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Layer:
         self.x = rng.normal(0, 1, (m, k)).astype(np.float16)
         self.group, self.zero_offset, self.shape = group, zero_offset, (m, k, n)
 
-    def run(self, cpu, sanitizer="none", order="forward", seed: int = 1) -> np.ndarray:
+    def run(self, machine, sanitizer="none", order="forward", seed: int = 1) -> np.ndarray:
         memory = Memory()
         m, k, n = self.shape
         y = memory.put(np.full((m, n), np.nan, np.float16))
@@ -42,7 +42,7 @@ class Layer:
             group_size=self.group,
             zero_offset=self.zero_offset,
         )
-        return cpu.run("gptq_gemv", [launch], memory, sanitizer, order, seed)[memory.index(y)]
+        return machine.run("gptq_gemv", [launch], memory, sanitizer, order, seed)[memory.index(y)]
 
     def check(self, y: np.ndarray) -> None:
         """The result's rounding to half, and float32 sums of terms up to 16 |x| scale."""
@@ -53,27 +53,27 @@ class Layer:
 
 @pytest.mark.parametrize("sanitizer", ["none", "thread", "address"])
 @pytest.mark.parametrize("m", [1, 2, 3, 4])
-def test_the_product_is_that_of_the_reference(cpu, m, sanitizer) -> None:
+def test_the_product_is_that_of_the_reference(machine, m, sanitizer) -> None:
     layer = Layer(m, 128, 40, 32)
-    layer.check(layer.run(cpu, sanitizer))
+    layer.check(layer.run(machine, sanitizer))
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])
 @pytest.mark.parametrize(("zero_offset", "symmetric"), [(1, False), (1, True), (0, False)])
 @pytest.mark.parametrize(("k", "n"), [(128, 8), (384, 72), (1152, 32), (2688, 24)])
-def test_groups_zero_points_and_shapes(cpu, group, zero_offset, symmetric, k, n) -> None:
+def test_groups_zero_points_and_shapes(machine, group, zero_offset, symmetric, k, n) -> None:
     layer = Layer(2, k, n, group, zero_offset, symmetric, seed=k)
-    layer.check(layer.run(cpu, "address"))
+    layer.check(layer.run(machine, "address"))
 
 
-def test_the_order_does_not_change_the_bits(cpu) -> None:
+def test_the_order_does_not_change_the_bits(machine) -> None:
     layer = Layer(3, 768, 72, 64)
-    runs = {layer.run(cpu, order=order, seed=seed).tobytes() for order, seed in
+    runs = {layer.run(machine, order=order, seed=seed).tobytes() for order, seed in
             (("forward", 1), ("reverse", 1), ("random", 1), ("random", 2))}  # fmt: skip
     assert len(runs) == 1
 
 
-def test_every_weight_is_taken_exactly(cpu) -> None:
+def test_every_weight_is_taken_exactly(machine) -> None:
     """x picks one weight at a time: its 4 bits, its zero point and its scale, without a rounding in between."""
     layer = Layer(4, 64, 16, 32)
     layer.scales[:] = 1
@@ -81,13 +81,13 @@ def test_every_weight_is_taken_exactly(cpu) -> None:
     for first in range(0, 64, 4):
         layer.x[:] = 0
         layer.x[range(4), range(first, first + 4)] = 1
-        assert np.array_equal(layer.run(cpu), weights[first : first + 4])
+        assert np.array_equal(layer.run(machine), weights[first : first + 4])
 
 
-def test_a_nan_in_one_token_stays_in_that_token(cpu) -> None:
+def test_a_nan_in_one_token_stays_in_that_token(machine) -> None:
     layer = Layer(2, 64, 16, 32)
     layer.x[1, 5] = np.nan
-    y = layer.run(cpu)
+    y = layer.run(machine)
     assert np.isfinite(y[0]).all()
     assert np.isnan(y[1]).all()
 

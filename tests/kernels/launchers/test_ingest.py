@@ -1,4 +1,4 @@
-"""ingest.cu, executed thread by thread on the CPU, against its reference and OpenCV."""
+"""ingest.cu, on the CPU thread by thread (and on a GPU where there is one), against its reference and OpenCV."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Cameras:
         ingest(picture, format, ring, slot)
         self.wanted.append(ring)
 
-    def run(self, cpu, sanitizer="none", max_row_bytes: int = 1024, max_blocks: int = 1 << 16, order="forward"):
+    def run(self, machine, sanitizer="none", max_row_bytes: int = 1024, max_blocks: int = 1 << 16, order="forward"):
         cameras = self.memory.put(np.array(self.records, CAMERA))
         launch = plan(
             size=self.size, max_row_bytes=max_row_bytes, cameras=cameras, count=len(self.records), max_blocks=max_blocks
         )
-        arrays = cpu.run("ingest", [launch], self.memory, sanitizer, order)
+        arrays = machine.run("ingest", [launch], self.memory, sanitizer, order)
         return [arrays[self.memory.index(ring)] for ring in self.rings]
 
 
@@ -72,7 +72,7 @@ def assert_same_ring(found: np.ndarray, wanted: np.ndarray, slot: int) -> None:
 
 
 @pytest.mark.parametrize("sanitizer", ["none", "thread", "address"])
-def test_many_cameras_of_all_kinds_in_one_launch(cpu, sanitizer) -> None:
+def test_many_cameras_of_all_kinds_in_one_launch(machine, sanitizer) -> None:
     cameras = Cameras()
     slots = [0, 15, 7, -1, 3, 4]
     kinds = [Format.GRAY, Format.BGR, Format.NV12_LIMITED, Format.BGR, Format.NV12_FULL, Format.BGR]
@@ -81,7 +81,7 @@ def test_many_cameras_of_all_kinds_in_one_launch(cpu, sanitizer) -> None:
         slots, kinds, sizes = slots[1:4], kinds[1:4], sizes[1:4]
     for i, (slot, format, size) in enumerate(zip(slots, kinds, sizes, strict=True)):
         cameras.add(picture_of(format, *size, seed=i), format, slot, padding=5 * i, shift=i)
-    found = cameras.run(cpu, sanitizer, max_blocks=2 if sanitizer == "thread" else 1 << 16)
+    found = cameras.run(machine, sanitizer, max_blocks=2 if sanitizer == "thread" else 1 << 16)
     for ring, wanted, slot in zip(found, cameras.wanted, slots, strict=True):
         assert_same_ring(ring, wanted, slot)
 
@@ -91,26 +91,26 @@ def test_many_cameras_of_all_kinds_in_one_launch(cpu, sanitizer) -> None:
     st.integers(1, 120), st.integers(1, 120), st.sampled_from(list(Format)), st.integers(0, 40), st.integers(0, 17),
     st.integers(0, 15),
 )  # fmt: skip
-def test_any_size_pitch_and_alignment(cpu, height, width, format, padding, shift, slot) -> None:
+def test_any_size_pitch_and_alignment(machine, height, width, format, padding, shift, slot) -> None:
     cameras = Cameras()
     cameras.add(picture_of(format, height, width), format, slot, padding, shift)
-    assert_same_ring(cameras.run(cpu, "address")[0], cameras.wanted[0], slot)
+    assert_same_ring(cameras.run(machine, "address")[0], cameras.wanted[0], slot)
 
 
 @pytest.mark.parametrize(("height", "width"), [(360, 640), (270, 480), (64, 48), (256, 256)])
-def test_bgr_and_gray_match_opencv_within_one_level(cpu, height, width) -> None:
+def test_bgr_and_gray_match_opencv_within_one_level(machine, height, width) -> None:
     cameras = Cameras(64)
     bgr = picture_of(Format.BGR, height, width)
     gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     cameras.add(bgr, Format.BGR, 2)
     cameras.add(gray, Format.GRAY, 2)
     wanted = cv2.resize(gray, (64, 64), interpolation=cv2.INTER_LINEAR)
-    for ring in cameras.run(cpu, max_row_bytes=2000):
+    for ring in cameras.run(machine, max_row_bytes=2000):
         assert np.abs(ring[2].astype(int) - wanted).max() <= 1
         assert np.array_equal(ring[2], ring[18])
 
 
-def test_nv12_matches_the_gray_of_what_opencv_decodes_it_to(cpu) -> None:
+def test_nv12_matches_the_gray_of_what_opencv_decodes_it_to(machine) -> None:
     """Luma alone gives the gray of the decoded colours: where none of them is clipped, to rounding."""
     rng = np.random.default_rng(0)
     luma = cv2.resize(rng.integers(70, 180, (10, 12), np.uint8), (96, 80), interpolation=cv2.INTER_LINEAR)
@@ -119,23 +119,25 @@ def test_nv12_matches_the_gray_of_what_opencv_decodes_it_to(cpu) -> None:
     wanted = cv2.resize(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     cameras = Cameras()
     cameras.add(luma, Format.NV12_LIMITED, 0)
-    assert np.abs(cameras.run(cpu)[0][0].astype(int) - wanted).max() <= 2  # each of three colours was rounded before
+    assert (
+        np.abs(cameras.run(machine)[0][0].astype(int) - wanted).max() <= 2
+    )  # each of three colours was rounded before
 
 
-def test_order_and_number_of_blocks_do_not_matter(cpu) -> None:
+def test_order_and_number_of_blocks_do_not_matter(machine) -> None:
     rings = []
     for order, blocks in (("forward", 1), ("reverse", 5), ("random", 64)):
         cameras = Cameras()
         cameras.add(picture_of(Format.BGR, 50, 70), Format.BGR, 1)
-        rings.append(cameras.run(cpu, order=order, max_blocks=blocks)[0].tobytes())
+        rings.append(cameras.run(machine, order=order, max_blocks=blocks)[0].tobytes())
     assert len(set(rings)) == 1
 
 
-def test_a_picture_wider_than_announced_is_skipped_and_nothing_is_overrun(cpu) -> None:
+def test_a_picture_wider_than_announced_is_skipped_and_nothing_is_overrun(machine) -> None:
     cameras = Cameras()
     cameras.add(picture_of(Format.GRAY, 20, 60), Format.GRAY, 0)
     cameras.wanted[0] = np.random.default_rng(1).integers(0, 256, (32, SIZE, SIZE), np.uint8)
-    assert np.array_equal(cameras.run(cpu, "address", max_row_bytes=40)[0], cameras.wanted[0])
+    assert np.array_equal(cameras.run(machine, "address", max_row_bytes=40)[0], cameras.wanted[0])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""psnr_threshold.cu, executed thread by thread on the CPU, against its reference."""
+"""psnr_threshold.cu, on the CPU thread by thread (and on a GPU where there is one), against its reference."""
 
 from __future__ import annotations
 
@@ -83,17 +83,17 @@ def case(
 @pytest.mark.parametrize("sanitizer", ["none", "thread", "address"])
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_scores_are_those_of_the_reference(cpu, shape, dtype, sanitizer) -> None:
+def test_the_scores_are_those_of_the_reference(machine, shape, dtype, sanitizer) -> None:
     one = case(shape, dtype)
-    one.check(cpu.run("psnr_threshold", [plan(**one.plan)], one.memory, sanitizer))
+    one.check(machine.run("psnr_threshold", [plan(**one.plan)], one.memory, sanitizer))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
-def test_a_whole_frame(cpu, dtype) -> None:
+def test_a_whole_frame(machine, dtype) -> None:
     one = case((256, 256), dtype, batch=1)
     launch = plan(**one.plan)
     assert launch.entry.endswith("x16")
-    one.check(cpu.run("psnr_threshold", [launch], one.memory))
+    one.check(machine.run("psnr_threshold", [launch], one.memory))
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
@@ -101,17 +101,17 @@ def test_a_whole_frame(cpu, dtype) -> None:
     st.integers(16, 60), st.integers(16, 150), st.sampled_from(["uint8", "float16"]), st.integers(1, 3),
     st.integers(0, 9), st.integers(0, 2**16),
 )  # fmt: skip
-def test_any_even_shape_any_batch_any_stride(cpu, half_height, half_width, dtype, batch, gap, seed) -> None:
+def test_any_even_shape_any_batch_any_stride(machine, half_height, half_width, dtype, batch, gap, seed) -> None:
     one = case((2 * half_height, 2 * half_width), dtype, batch, seed, gap)
-    one.check(cpu.run("psnr_threshold", [plan(**one.plan)], one.memory, "address"))
+    one.check(machine.run("psnr_threshold", [plan(**one.plan)], one.memory, "address"))
 
 
 @pytest.mark.parametrize("shape", [(48, 144), (34, 50)])
-def test_the_same_input_gives_the_same_bits_whatever_the_order_and_the_number_of_blocks(cpu, shape) -> None:
+def test_the_same_input_gives_the_same_bits_whatever_the_order_and_the_number_of_blocks(machine, shape) -> None:
     one = case(shape)
     runs = [
         one.results(
-            cpu.run("psnr_threshold", [plan(**one.plan, max_blocks=blocks)], one.memory, order=order, seed=seed)
+            machine.run("psnr_threshold", [plan(**one.plan, max_blocks=blocks)], one.memory, order=order, seed=seed)
         )
         for blocks in (1, 2, 64)
         for order, seed in (("forward", 1), ("reverse", 1), ("random", 1), ("random", 2))
@@ -122,12 +122,12 @@ def test_the_same_input_gives_the_same_bits_whatever_the_order_and_the_number_of
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
-def test_vector_and_single_loads_give_the_same_bits(cpu, dtype) -> None:
+def test_vector_and_single_loads_give_the_same_bits(machine, dtype) -> None:
     aligned, shifted = case((40, 96), dtype), case((40, 96), dtype, gap=1)
     launches = [plan(**one.plan) for one in (aligned, shifted)]
     assert [launch.entry[-3:] for launch in launches] == ["x16", "_x1"]
     first, second = (
-        one.results(cpu.run("psnr_threshold", [launch], one.memory))
+        one.results(machine.run("psnr_threshold", [launch], one.memory))
         for one, launch in zip((aligned, shifted), launches, strict=True)
     )
     for name in first:
@@ -135,25 +135,25 @@ def test_vector_and_single_loads_give_the_same_bits(cpu, dtype) -> None:
 
 
 @pytest.mark.parametrize("sanitizer", ["none", "thread"])
-def test_one_workspace_serves_one_launch_after_another_with_other_batches(cpu, sanitizer) -> None:
+def test_one_workspace_serves_one_launch_after_another_with_other_batches(machine, sanitizer) -> None:
     one = case((48, 80), batch=3)
     launches = [plan(**{**one.plan, "batch": batch}) for batch in (3, 1, 2, 3)]
-    arrays = cpu.run("psnr_threshold", launches, one.memory, sanitizer)
+    arrays = machine.run("psnr_threshold", launches, one.memory, sanitizer)
     one.check(arrays)
     regions = arrays[one.memory.index(one.plan["workspace"])].reshape(3, -1)
     assert not regions[:, :16].any(), "every ticket is back at 0"
 
 
-def test_the_error_map_is_optional(cpu) -> None:
+def test_the_error_map_is_optional(machine) -> None:
     one = case((32, 64))
     one.plan["error_map"] = 0
-    one.check(cpu.run("psnr_threshold", [plan(**one.plan)], one.memory, "address"))
+    one.check(machine.run("psnr_threshold", [plan(**one.plan)], one.memory, "address"))
 
 
-def test_a_perfect_reconstruction_has_the_psnr_of_the_floor(cpu) -> None:
+def test_a_perfect_reconstruction_has_the_psnr_of_the_floor(machine) -> None:
     frames = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (1, 32, 48))
     one = Case(frames, (frames / 127.5 - 1).astype(np.float16), np.array([100.0]))
-    found = one.results(cpu.run("psnr_threshold", [plan(**one.plan)], one.memory))
+    found = one.results(machine.run("psnr_threshold", [plan(**one.plan)], one.memory))
     assert found["mse"][0] == 0
     assert found["patch_mse"][0] == 0
     assert found["psnr_db"][0] == pytest.approx(106.0206, abs=1e-4)
@@ -163,13 +163,13 @@ def test_a_perfect_reconstruction_has_the_psnr_of_the_floor(cpu) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", ["reconstruction", "frame"])
 @pytest.mark.parametrize("shape", [(40, 80), (42, 50)])
-def test_what_is_no_finite_number_is_flagged(cpu, value, where, shape) -> None:
+def test_what_is_no_finite_number_is_flagged(machine, value, where, shape) -> None:
     one = case(shape, "float16")
     broken = (one.frames if where == "frame" else one.reconstructions).copy()
     broken[1, shape[0] - 1, 3] = value  # 42 rows: in the mean and in the map, but in no tile
     pair = (broken, one.reconstructions) if where == "frame" else (one.frames, broken)
     one = Case(*pair, np.array([0.0, 0.0]))
-    arrays = cpu.run("psnr_threshold", [plan(**one.plan)], one.memory)
+    arrays = machine.run("psnr_threshold", [plan(**one.plan)], one.memory)
     one.check(arrays)
     found = one.results(arrays)
     assert list(found["flags"]) == [0, 1]
@@ -178,23 +178,23 @@ def test_what_is_no_finite_number_is_flagged(cpu, value, where, shape) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nothing_in_a_tile_hides_behind_a_larger_one(cpu, value) -> None:
+def test_nothing_in_a_tile_hides_behind_a_larger_one(machine, value) -> None:
     """A NaN among the tiles wins over every number, wherever its tile comes in the order."""
     for at in (0, 70, 143):
         one = case((64, 144), "float16", batch=1, noise=2.0)
         one.reconstructions[0, 20, at] = value
         one = Case(one.frames, one.reconstructions, one.thresholds)
-        found = one.results(cpu.run("psnr_threshold", [plan(**one.plan)], one.memory))
+        found = one.results(machine.run("psnr_threshold", [plan(**one.plan)], one.memory))
         assert np.isnan(found["patch_mse"][0]) == np.isnan(value)
         assert not np.isfinite(found["patch_mse"][0])
 
 
-def test_the_flag_is_the_comparison_with_each_cameras_threshold(cpu) -> None:
+def test_the_flag_is_the_comparison_with_each_cameras_threshold(machine) -> None:
     one = case((32, 32), batch=4, noise=0.0)
-    level = one.results(cpu.run("psnr_threshold", [plan(**one.plan)], one.memory))["psnr_db"]
+    level = one.results(machine.run("psnr_threshold", [plan(**one.plan)], one.memory))["psnr_db"]
     thresholds = [np.nextafter(level[0], np.float32(np.inf)), level[1], np.float32("nan"), np.float32("-inf")]
     one = Case(one.frames, one.reconstructions, np.array(thresholds))
-    flags = one.results(cpu.run("psnr_threshold", [plan(**one.plan)], one.memory))["flags"]
+    flags = one.results(machine.run("psnr_threshold", [plan(**one.plan)], one.memory))["flags"]
     assert list(flags) == [1, 0, 1, 0], "at the threshold is normal; no threshold is no permission"
 
 

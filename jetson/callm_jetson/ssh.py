@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -62,7 +63,8 @@ class Device:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        subprocess.run([*self._ssh, "-O", "exit", self._host], capture_output=True, check=False, timeout=10)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run([*self._ssh, "-O", "exit", self._host], capture_output=True, check=False, timeout=10)
         self._control.cleanup()
 
     def become_root(self) -> None:

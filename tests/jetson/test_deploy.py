@@ -407,9 +407,10 @@ def test_what_is_wrong_on_this_side_is_said_before_any_device_is_touched(fresh: 
 def test_callm_edge_itself_is_deployed_and_tests_itself(fresh: Bench) -> None:
     """The real wheel, every real library for this machine's Python from the package index, the plaza's bundle."""
     bench = fresh
-    pytest.importorskip("setuptools", reason="callm-edge's wheel is built with setuptools")
     result = bench.run("--bundle", "plaza")
-    if "package index" in last(result)["error"]:
+    if any(
+        part in last(result)["error"] for part in ("package index", "No matching distribution found for setuptools")
+    ):
         pytest.skip("no package index can be reached")
     assert last(result)["ok"], result.output
     launcher = bench.root / "current/bin/callm-edge"

@@ -34,10 +34,31 @@ import click
 )
 @click.option(
     "--stage2",
-    type=click.Choice(["auto", "device", "off"]),
+    type=click.Choice(["auto", "device", "remote", "off"]),
     default="auto",
     show_default=True,
-    help="Who judges events: this device, or nobody; auto is the device where the bundle has a branch.",
+    help="Who judges events; auto: this device while it keeps the deadline, else the server.",
+)
+@click.option("--remote", metavar="URL", help="Server with the OpenAI API, such as https://gpu.local:8000/v1.")
+@click.option("--remote-model", default="mini", show_default=True, metavar="NAME", help="Model to ask it for.")
+@click.option(
+    "--remote-key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Holds its key; mode 600.  [default: the variable CALLM_EDGE_REMOTE_KEY]",
+)
+@click.option(
+    "--remote-ca",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Certificate of your own authority (PEM), to trust the server by.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds from an event to its explanation.",
 )
 @click.option("--realtime", is_flag=True, help="Play files and the plaza at their own pace, like a camera.")
 @click.option(
@@ -64,6 +85,11 @@ def run(
     threads: int,
     fps: float | None,
     stage2: str,
+    remote: str | None,
+    remote_model: str,
+    remote_key_file: Path | None,
+    remote_ca: Path | None,
+    deadline: float,
     realtime: bool,
     record: Path | None,
     store: Path | None,
@@ -73,13 +99,18 @@ def run(
     """Watch sources and report anomalies as they happen."""
     import signal
 
+    from rich.console import Console
+    from rich.progress import Progress
+
     from callm_edge.bundle import Bundle
     from callm_edge.console import JsonReport, TextReport
+    from callm_edge.decision.calibrated_backend import calibration_mismatch
     from callm_edge.errors import UsageError
     from callm_edge.events.store import EventStore, default_store
     from callm_edge.sources import open_source
     from callm_edge.stage1.choose import open_backend
-    from callm_edge.stage2.choose import open_branch
+    from callm_edge.stage1.tensorrt.progress import ProgressBars
+    from callm_edge.stage2.choose import open_branch, remote_server
     from callm_edge.supervision import supervised
     from callm_edge.watch import Watch
 
@@ -97,10 +128,14 @@ def run(
         decision = decision.model_copy(update={"threshold_psnr_db": threshold})
     # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    stage1 = open_backend(opened, backend, threads)
-    branch = open_branch(opened, stage2, threads)
+    server = remote_server(remote, remote_model, remote_key_file, remote_ca) if remote else None
+    with Progress(console=Console(stderr=True), transient=True) as bars:  # shown only while an engine is built
+        stage1 = open_backend(opened, backend, threads, ProgressBars(bars))
+    if mismatch := calibration_mismatch(opened, stage1):
+        click.echo(f"Note: {mismatch}", err=True)
     report = supervised(JsonReport() if as_json else TextReport(status_line=not headless))
     with EventStore(store or default_store()) as events:
+        branch = open_branch(opened, stage2, threads, server, deadline, lambda: len(events.waiting()))
         watch = Watch(feeds, stage1, opened.name, decision, events, record, stride, opened.hash, branch)
         failed = watch.run(report)
     if failed == len(feeds):

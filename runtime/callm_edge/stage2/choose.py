@@ -2,32 +2,84 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callm_edge.bundle import Bundle
-from callm_edge.errors import BundleError
+from callm_edge.errors import BundleError, UsageError
 from callm_edge.stage2.branch import Branch
 
+if TYPE_CHECKING:
+    from callm_edge.stage2.remote import Server
 
-def open_branch(bundle: Bundle, name: str = "auto", threads: int = 0) -> Callable[[], Branch] | None:
+KEY_VARIABLE = "CALLM_EDGE_REMOTE_KEY"
+CHOICES = ("auto", "device", "remote", "off")
+
+
+def open_branch(
+    bundle: Bundle,
+    name: str = "auto",
+    threads: int = 0,
+    server: Server | None = None,
+    deadline_s: float = 5.0,
+    waiting: Callable[[], int] = lambda: 1,
+) -> Callable[[], Branch] | None:
     """What makes the branch, to be called in the thread that uses it; None for no stage 2.
 
-    name: 'device'; 'off'; 'auto' is the device where the bundle has a branch. Raises BundleError where it must and has
-    none.
+    name: 'device', 'remote' or 'off'; 'auto' is whatever is there, and where both are, a router between them.
+    server: for the remote one. deadline_s, waiting: see Router.
+    Raises BundleError or UsageError where what is named is not there.
     """
     folder = bundle.stage2_path
-    if name == "off" or (name == "auto" and folder is None):
-        return None
-    if folder is None:
+    if name == "device" and folder is None:
         raise BundleError(
             f"The bundle '{bundle.name}' has no stage 2",
             "it only scores frames",
             "Leave --stage2 away, or take a bundle with a video-language branch, such as plaza",
         )
+    if name == "remote" and server is None:
+        raise UsageError("There is no server to ask", "", "Name one with --remote URL")
+    here = folder if name in ("auto", "device") else None
+    there = server if name in ("auto", "remote") else None
+    if here is None and there is None:
+        return None
 
     def make() -> Branch:
-        from callm_edge.stage2.device import DeviceBranch
+        device: Branch | None = None
+        remote: Branch | None = None
+        if here is not None:
+            from callm_edge.stage2.device import DeviceBranch
 
-        return DeviceBranch(folder, threads)
+            device = DeviceBranch(here, threads)
+        if there is None:
+            assert device is not None
+            return device
+        from callm_edge.stage2.remote import RemoteBranch
+        from callm_edge.stage2.router import Router
+
+        remote = RemoteBranch(there)
+        return Router(device, remote, deadline_s, waiting)
 
     return make
+
+
+def remote_server(base_url: str, model: str, key_file: Path | None = None, certificates: Path | None = None) -> Server:
+    """The server that a command line names; its key comes from the file, or else from CALLM_EDGE_REMOTE_KEY.
+
+    Raises UsageError for a URL that is none, and for a key file that cannot be read or that others can read.
+    """
+    from callm_edge.stage2.remote import Server
+
+    key = os.environ.get(KEY_VARIABLE, "")
+    if key_file is not None:
+        try:
+            if key_file.stat().st_mode & 0o077:
+                raise UsageError(
+                    f"Others can read the key in {key_file}", "its permissions are too wide", f"chmod 600 {key_file}"
+                )
+            key = key_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The key file {key_file} cannot be read", str(error)) from error
+    return Server(base_url, model, key, certificates=str(certificates) if certificates else None)

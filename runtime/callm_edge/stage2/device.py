@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage1.ort_session import cpu_session
 from callm_edge.stage2.decoder import Decoder, State
+from callm_edge.stage2.ledger import Ledger
 from callm_edge.stage2.pictures import clip_pictures
 from callm_edge.stage2.prompts import NO, YES, Prompt, frame_indices, frames_message, template
 from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
@@ -46,7 +46,7 @@ class DeviceBranch:
 
     def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
         """See Branch.judge."""
-        ledger = _Ledger()
+        ledger = Ledger()
         seen = self._see(clip, ledger)
         first = self._read(seen, self._spec.abnormal_question, ledger)
         probability = self._decoder.answer_probability(first, *self._answers)
@@ -64,11 +64,11 @@ class DeviceBranch:
 
     def ask(self, clip: Clip, question: str) -> Iterator[str]:
         """See Branch.ask."""
-        ledger = _Ledger()
+        ledger = Ledger()
         seen = self._see(clip, ledger)
         yield from self._generate(self._read(seen, question, ledger), ANSWER_TOKENS)
 
-    def _see(self, clip: Clip, ledger: _Ledger) -> _Seen:
+    def _see(self, clip: Clip, ledger: Ledger) -> _Seen:
         """What of a prompt is the same for every question: all up to the end of the video, read once."""
         frames = [clip.frames[at] for at in frame_indices(len(clip.frames))]
         pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
@@ -83,7 +83,7 @@ class DeviceBranch:
         ledger.step("prefill")
         return seen
 
-    def _read(self, seen: _Seen, question: str, ledger: _Ledger) -> State:
+    def _read(self, seen: _Seen, question: str, ledger: Ledger) -> State:
         after = self._prompt(seen, question).after
         state = self._decoder.prefill(self._decoder.embed(after), after=seen.state)
         ledger.step("prefill")
@@ -105,17 +105,3 @@ class DeviceBranch:
 class _Seen:
     message: str
     state: State | None = None
-
-
-@dataclass
-class _Ledger:
-    """Milliseconds of each step, in order; steps of one name are added up."""
-
-    steps: dict[str, float] = field(default_factory=dict)
-    _began: float = field(default_factory=time.perf_counter)
-
-    def step(self, name: str) -> None:
-        """What happened since the last step was `name`."""
-        now = time.perf_counter()
-        self.steps[name] = round(self.steps.get(name, 0.0) + 1000 * (now - self._began), 1)
-        self._began = now

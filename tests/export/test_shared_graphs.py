@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the extra 'train' is not installed"
 import onnx  # noqa: E402
 
 from callm_edge.bundle import SCORE, SHARED, Bundle  # noqa: E402
-from callm_edge.errors import BundleError  # noqa: E402
+from callm_edge.errors import BundleError, UsageError  # noqa: E402
 from callm_edge.stage1.choose import open_backend  # noqa: E402
 from callm_edge.stage1.scorer import OrtScorer, WindowStream  # noqa: E402
 from callm_edge.stage1.shared import SharedWork  # noqa: E402
@@ -159,3 +159,9 @@ def test_graphs_do_not_weigh_twice_the_network() -> None:
 
     made = model((16, 16, 16, 16))
     assert sum(size(graph) for graph in shared_graphs(made).values()) < 2 * size(score_graph(made))
+
+
+def test_cameras_can_share_calls_of_whole_windows(tiny_bundle: Bundle) -> None:
+    assert open_backend(tiny_bundle, batch=4).name.endswith("batch 4")
+    with pytest.raises(UsageError, match="one window at a time"):
+        open_backend(tiny_bundle, "shared", batch=4)

@@ -28,6 +28,13 @@ import click
 @click.option(
     "--backend", default="auto", show_default=True, metavar="NAME", help="What computes stage 1; auto is the fastest."
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Score windows of so many cameras in one call, on backends that can.",
+)
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads of stage 1; 0 is one per core.")
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
@@ -82,6 +89,7 @@ def run(
     threshold: float | None,
     stride: int,
     backend: str,
+    batch: int,
     threads: int,
     fps: float | None,
     stage2: str,
@@ -130,7 +138,7 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = remote_server(remote, remote_model, remote_key_file, remote_ca) if remote else None
     with Progress(console=Console(stderr=True), transient=True) as bars:  # shown only while an engine is built
-        stage1 = open_backend(opened, backend, threads, ProgressBars(bars))
+        stage1 = open_backend(opened, backend, threads, ProgressBars(bars), batch)
     if mismatch := calibration_mismatch(opened, stage1):
         click.echo(f"Note: {mismatch}", err=True)
     report = supervised(JsonReport() if as_json else TextReport(status_line=not headless))

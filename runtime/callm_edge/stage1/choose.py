@@ -11,6 +11,7 @@ from callm_edge.names import nearest
 from callm_edge.stage1.backend import Backend
 
 if TYPE_CHECKING:
+    from callm_edge.stage1.ort_cuda import OrtCuda
     from callm_edge.stage1.tensorrt.progress import BuildProgress
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,11 @@ BACKENDS = ("auto", "shared", "onnxruntime", "tensorrt", "tensorrt-int8", "cuda"
 
 
 def open_backend(
-    bundle: Bundle, name: str = "auto", threads: int = 0, progress: BuildProgress | None = None
+    bundle: Bundle,
+    name: str = "auto",
+    threads: int = 0,
+    progress: BuildProgress | None = None,
+    batch: int = 1,
 ) -> Backend:
     """Open a backend by name; 'auto' takes the fastest that is here.
 
@@ -28,12 +33,15 @@ def open_backend(
     tensorrt-int8: the quantized engine, where the bundle holds its graph. cuda: GPU, ONNX Runtime.
     auto: tensorrt, then cuda, then shared, then onnxruntime; where a GPU is there and its backend fails, says why.
     threads: of one call on the CPU; 0 is one per core. progress: hears of an engine build.
+    batch: windows of several cameras in one call, with cuda or onnxruntime; auto is then one of these.
     Raises UsageError for an unknown name, BundleError or UserError where a named backend lacks a part.
     """
     if name not in BACKENDS:
         raise UsageError(
             f"There is no backend '{name}'", f"backends are {', '.join(BACKENDS)}", nearest(name, BACKENDS)
         )
+    if batch > 1:
+        return _batched(bundle, name, threads, batch)
     if name == "tensorrt":
         return _tensorrt(bundle, "fp16", progress)
     if name == "tensorrt-int8":
@@ -87,13 +95,28 @@ def _on_cpu(bundle: Bundle, name: str, threads: int) -> Backend:
     return OrtScorer(bundle.score_path, threads)
 
 
+def _batched(bundle: Bundle, name: str, threads: int, most: int) -> Backend:
+    from callm_edge.stage1.batched import Batched
+    from callm_edge.stage1.scorer import OrtScorer
+
+    if name not in ("auto", "cuda", "onnxruntime"):
+        raise UsageError(
+            f"The backend '{name}' takes one window at a time",
+            "it keeps what it knows of each camera apart",
+            "Leave --batch away, or take --backend cuda or onnxruntime",
+        )
+    if name == "cuda" or (name == "auto" and "cuda" in present(bundle)):
+        return Batched(_cuda(bundle), most)
+    return Batched(OrtScorer(bundle.score_path, threads), most)
+
+
 def _tensorrt(bundle: Bundle, precision: str, progress: BuildProgress | None) -> Backend:
     from callm_edge.stage1.tensorrt.open import open_tensorrt
 
     return open_tensorrt(bundle, precision, progress)
 
 
-def _cuda(bundle: Bundle) -> Backend:
+def _cuda(bundle: Bundle) -> OrtCuda:
     from callm_edge.stage1.ort_cuda import OrtCuda
 
     if AUTOENCODER_FP16 not in bundle.manifest.files:

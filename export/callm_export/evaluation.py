@@ -35,6 +35,7 @@ class ClipScores:
     psnr_db, patch_psnr_db: (N,) float32, PSNR of the frame and of its worst tile.
     peaks: (N, 2) float64, x and y in picture pixels of the highest point of the smoothed error map.
     frames: (N,) int64, 0-based. size: (width, height) of the picture. fps: frames per second of the clip.
+    stride: every n-th frame was scored.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ClipScores:
     length: int
     size: tuple[int, int]
     fps: float
+    stride: int = 1
 
     def statistic_db(self, statistic: str) -> np.ndarray:
         """(N,) float32: of 'tile' or 'frame'."""
@@ -201,7 +203,7 @@ def score_clip(
 
 def events_of(scores: ClipScores, decision: Decision) -> list[Event]:
     """The events that a device with this decision reports for the clip."""
-    hysteresis = Hysteresis(decision, scores.name, scores.fps)
+    hysteresis = Hysteresis(decision, scores.name, scores.fps, scores.stride)
     smooth = smoothed(scores.statistic_db(decision.statistic), decision.smoothing)
     ended = [
         hysteresis.push(Scored(int(frame), float(frame / scores.fps), float(score), None, scores.size))
@@ -250,7 +252,7 @@ def judge(dataset: str, bundle: str, decision: Decision, clips: Sequence[tuple[C
         auc_paper_tile=paper("tile").auc,
         auc_live_frame=live("frame").auc,
         auc_live_tile=live("tile").auc,
-        normal_hours=sum(float((~t.labels[s.frames]).sum()) / s.fps for s, t in clips) / 3600,
+        normal_hours=sum(float((~t.labels[s.frames]).sum()) * s.stride / s.fps for s, t in clips) / 3600,
         localised_frames=len(hits),
         localisation_hit_rate=float(hits.mean()) if len(hits) else None,
     )

@@ -87,7 +87,7 @@ class Camera:
         for frame in self.source:
             if hysteresis is None or evidence is None:
                 fps = self.source.fps or DEFAULT_FPS
-                hysteresis = Hysteresis(self.decision, self.source.name, fps)
+                hysteresis = Hysteresis(self.decision, self.source.name, fps, self._stride)
                 evidence = EvidenceRing(round(EVIDENCE_SECONDS * fps), EVIDENCE_BYTES)
             if frame.index != last_index + 1 and last_index >= 0:
                 stream.clear()

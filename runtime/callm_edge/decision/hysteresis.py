@@ -52,14 +52,14 @@ class Hysteresis:
     A frame below `threshold_psnr_db` is flagged and starts an event; while one is open, frames below threshold +
     `release_db` keep it open. It ends when no frame kept it open for `gap_s`; its last frame is the last that did. An
     event with less than `minimum_s` of frames that kept it open is dropped; one of `maximum_s` ends, and what is still
-    below the threshold then begins the next.
+    below the threshold then begins the next. fps: of the source; stride: only every n-th frame of it is scored.
     """
 
-    def __init__(self, decision: Decision, source: str, fps: float) -> None:
+    def __init__(self, decision: Decision, source: str, fps: float, stride: int = 1) -> None:
         self._decision, self._source = decision, source
-        self._gap = max(1, round(decision.gap_s * fps))
-        self._minimum = max(1, round(decision.minimum_s * fps))
-        self._maximum = max(self._minimum, round(decision.maximum_s * fps))
+        self._gap = max(stride, round(decision.gap_s * fps))
+        self._minimum = max(1, round(decision.minimum_s * fps / stride))
+        self._maximum = max(self._minimum * stride, round(decision.maximum_s * fps))
         self._first: Scored | None = None
         self._last: Scored | None = None
         self._peak: Scored | None = None

@@ -83,3 +83,12 @@ def test_an_event_without_end_is_cut_into_events_of_the_longest_length() -> None
     assert [(event.start_frame, event.end_frame) for event in found] == [(0, 19), (20, 39), (40, 49)]
     found = events([UNDER] * 15 + [BETWEEN] * 30, decision)
     assert [(event.start_frame, event.end_frame) for event in found] == [(0, 19)]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8, 16])
+def test_at_a_stride_times_stay_times(stride: int) -> None:
+    hysteresis = Hysteresis(DECISION, "gate", fps=10, stride=stride)
+    scores = [UNDER if 32 <= frame < 96 else OVER for frame in range(160)]
+    ended = [hysteresis.push(Scored(f, f / 10, scores[f])) for f in range(0, 160, stride)]
+    (event,) = (event for event in (*ended, hysteresis.finish()) if event)
+    assert (event.start_frame, event.end_frame) == (32, 96 - stride)

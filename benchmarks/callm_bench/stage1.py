@@ -34,7 +34,8 @@ from callm_edge.stage1.shared import SharedWork
 from callm_export.autoencoder import PRESETS, SCORED, Autoencoder, normalise
 from callm_export.exporting import export_stage1
 
-WARM_UP = 2
+WARM_UP = 1  # rounds
+BURST = 4  # calls in a row
 SIDES = ("plain torch loop", "full graph", "what reaches frame 9", "shared")
 
 
@@ -86,14 +87,19 @@ def _plain_loop(model: Autoencoder, window: np.ndarray) -> float:
 
 
 def measure(timed: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds of every part over `rounds` rounds, as percentiles."""
+    """Milliseconds of every part over `rounds` rounds, as percentiles.
+
+    In each round a part is called several times in a row, as it is on a device, and the first call is not counted: it
+    finds the caches full of another part's data.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for at in range(rounds + WARM_UP):
         for name, call in timed.items():
-            began = time.perf_counter()
-            call()
-            if at >= WARM_UP:
-                seconds[name].append(time.perf_counter() - began)
+            for repeat in range(BURST):
+                began = time.perf_counter()
+                call()
+                if at >= WARM_UP and repeat:
+                    seconds[name].append(time.perf_counter() - began)
     return {
         name: {
             **{f"p{q}_ms": round(1000 * float(np.percentile(values, q)), 3) for q in (50, 90, 99)},

@@ -16,7 +16,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     monkeypatch.setattr(sys, "argv", ["stage1", "--rounds", "2", "--presets", "nano", "--json"])
     stage1.main()
     report = json.loads(capsys.readouterr().out)
-    assert report["stages"]["ingest"]["n"] == 2
+    assert report["stages"]["ingest"]["n"] == 6
     for row in report["stages"].values():
         assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
     assert report["ratios"]

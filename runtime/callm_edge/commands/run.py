@@ -35,7 +35,7 @@ import click
     show_default=True,
     help="Score windows of so many cameras in one call, on backends that can.",
 )
-@click.option("--threads", type=click.IntRange(0), default=0, help="Threads of stage 1; 0 is one per core.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Threads of a call to stage 1; 0 is one per core, shared by the cameras.")
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
 )
@@ -105,22 +105,25 @@ def run(
     as_json: bool,
 ) -> None:
     """Watch sources and report anomalies as they happen."""
+    import os
     import signal
 
     from rich.console import Console
     from rich.progress import Progress
 
     from callm_edge.bundle import Bundle
+    from callm_edge.cascade import Camera
     from callm_edge.console import JsonReport, TextReport
     from callm_edge.decision.calibrated_backend import calibration_mismatch
     from callm_edge.errors import UsageError
     from callm_edge.events.store import EventStore, default_store
+    from callm_edge.reports import Reports
     from callm_edge.sources import open_source
     from callm_edge.stage1.choose import open_backend
     from callm_edge.stage1.tensorrt.progress import ProgressBars
     from callm_edge.stage2.choose import open_branch, remote_server
-    from callm_edge.supervision import supervised
-    from callm_edge.watch import Watch
+    from callm_edge.supervision import supervision
+    from callm_edge.watch import Report, Watch
 
     uris = [*cameras, *sources]
     if not uris:
@@ -136,15 +139,19 @@ def run(
         decision = decision.model_copy(update={"threshold_psnr_db": threshold})
     # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not threads and len(feeds) >= (os.cpu_count() or 1):
+        threads = 1  # each camera has a thread of its own, and those fill the cores
     server = remote_server(remote, remote_model, remote_key_file, remote_ca) if remote else None
     with Progress(console=Console(stderr=True), transient=True) as bars:  # shown only while an engine is built
         stage1 = open_backend(opened, backend, threads, ProgressBars(bars), batch)
     if mismatch := calibration_mismatch(opened, stage1):
         click.echo(f"Note: {mismatch}", err=True)
-    report = supervised(JsonReport() if as_json else TextReport(status_line=not headless))
+    console: Report = JsonReport() if as_json else TextReport(status_line=not headless)
+    manager = supervision()
+    report = Reports([console, *([manager] if manager else [])], passes=(BrokenPipeError,))
+    watched = [Camera(feed, stage1, decision, stride, opened.hash, opened.name) for feed in feeds]
     with EventStore(store or default_store()) as events:
         branch = open_branch(opened, stage2, threads, server, deadline, lambda: len(events.waiting()))
-        watch = Watch(feeds, stage1, opened.name, decision, events, record, stride, opened.hash, branch)
-        failed = watch.run(report)
+        failed = Watch(watched, events, record, branch).run(report)
     if failed == len(feeds):
         raise SystemExit(1)

@@ -35,7 +35,12 @@ import click
     show_default=True,
     help="Score windows of so many cameras in one call, on backends that can.",
 )
-@click.option("--threads", type=click.IntRange(0), default=0, help="Threads of a call to stage 1; 0 is one per core, shared by the cameras.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    help="Threads of a call to stage 1; 0: the cores, shared by the cameras.",
+)
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"
 )

@@ -39,7 +39,7 @@ import click
     "--threads",
     type=click.IntRange(0),
     default=0,
-    help="Threads of a call to stage 1; 0: the cores, shared by the cameras.",
+    help="Threads of a stage 1 call; 0: the cores, shared by the cameras.",
 )
 @click.option(
     "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second of a folder of images.  [default: 25]"

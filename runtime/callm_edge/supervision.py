@@ -6,11 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from callm_edge.cascade import Camera
-    from callm_edge.watch import Report, Summary
+    from callm_edge.errors import UserError
+    from callm_edge.events.event import Event
+    from callm_edge.events.verdict import Verdict
+    from callm_edge.watch import Summary
 
 # A camera whose pictures lie there untaken for so long hangs in stage 1; one that is away is no fault of ours.
 STUCK_S = 30.0
@@ -30,29 +33,25 @@ def notify(text: str) -> bool:
     return True
 
 
-def supervised(report: Report) -> Report:
-    """``report``, and systemd is told as well; ``report`` itself where there is no systemd to tell."""
-    return cast("Report", _Supervised(report)) if os.environ.get("NOTIFY_SOCKET") else report
+def supervision() -> Supervision | None:
+    """The report that keeps systemd informed; None where there is no systemd to tell."""
+    return Supervision() if os.environ.get("NOTIFY_SOCKET") else None
 
 
-class _Supervised:
-    def __init__(self, report: Report) -> None:
-        self._report = report
+class Supervision:
+    """A report. It withholds the watchdog's sign of life where a camera hangs in stage 1."""
+
+    def __init__(self) -> None:
         interval_us = os.environ.get("WATCHDOG_USEC", "")
         # Half of what is allowed, as sd_watchdog_enabled(3) advises.
         self._every_s = int(interval_us) / 2e6 if interval_us.isdigit() else 10.0
         self._next = 0.0
         self._progress: dict[str, tuple[int, float]] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._report, name)
-
-    def started(self, cameras: Sequence[Camera], bundle: str) -> None:
-        self._report.started(cameras, bundle)
+    def started(self, cameras: Sequence[Camera]) -> None:
         notify(f"READY=1\nSTATUS=watching {len(cameras)} camera{'s' if len(cameras) > 1 else ''}")
 
     def tick(self, cameras: Sequence[Camera], seconds: float) -> None:
-        self._report.tick(cameras, seconds)
         now = time.monotonic()
         stuck = [camera.source.name for camera in cameras if self._stuck(camera, now)]
         if now < self._next or stuck:
@@ -64,7 +63,15 @@ class _Supervised:
 
     def finished(self, summary: Summary) -> None:
         notify("STOPPING=1")
-        self._report.finished(summary)
+
+    def event(self, event: Event) -> None:
+        pass
+
+    def verdict(self, verdict: Verdict) -> None:
+        pass
+
+    def failed(self, what: str, error: UserError) -> None:
+        pass
 
     def _stuck(self, camera: Camera, now: float) -> bool:
         frames, since = self._progress.get(camera.source.name, (-1, now))

@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from callm_edge.bundle import Decision
 from callm_edge.cascade import Camera, Found
 from callm_edge.errors import UserError
 from callm_edge.events.event import Event
 from callm_edge.events.recording import Recording
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
-from callm_edge.sources import Source
-from callm_edge.stage1.backend import Backend
 from callm_edge.stage2.branch import Branch
 from callm_edge.stage2.worker import VerdictWorker
 
@@ -45,16 +42,16 @@ class Summary:
 
 
 class Report(Protocol):
-    """Who is told: the terminal, or a program that reads JSON lines."""
+    """Who is told: the terminal, a program that reads JSON lines, a sink; many at once are Reports."""
 
-    def started(self, cameras: Sequence[Camera], bundle: str) -> None: ...
+    def started(self, cameras: Sequence[Camera]) -> None: ...
 
     def event(self, event: Event) -> None: ...
 
     def verdict(self, verdict: Verdict) -> None: ...
 
     def failed(self, what: str, error: UserError) -> None:
-        """A source, or stage 2, gave up. what: its name."""
+        """A source, stage 2 or the event store gave up. what: its name."""
 
     def tick(self, cameras: Sequence[Camera], seconds: float) -> None:
         """Called a few times a second."""
@@ -63,26 +60,20 @@ class Report(Protocol):
 
 
 class Watch:
-    """Runs the cascade over sources until all ended and all is judged, or until interrupted.
+    """Runs cameras until all ended and all is judged, or until interrupted.
 
-    bundle, bundle_hash: what events and clips say of where they come from.
-    record: folder for annotated video and plots, or None. open_branch: makes stage 2, or None for none.
+    record: folder for annotated video and plots, or None. open_branch: makes stage 2, which judges the events of all
+    cameras, or None for none.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
-        backend: Backend,
-        bundle: str,
-        decision: Decision,
+        cameras: Sequence[Camera],
         store: EventStore,
         record: Path | None = None,
-        stride: int = 1,
-        bundle_hash: str = "",
         open_branch: Callable[[], Branch] | None = None,
     ) -> None:
-        self._cameras = [Camera(source, backend, decision, stride, bundle_hash) for source in sources]
-        self._bundle, self._store, self._record = bundle, store, record
+        self._cameras, self._store, self._record = tuple(cameras), store, record
         self._out: queue.Queue[tuple[Camera, Found | UserError | BaseException | None]] = queue.Queue(QUEUE)
         # Not bounded: it holds verdicts of events that were reported already, and those are few.
         self._said: queue.SimpleQueue[Verdict | tuple[str, UserError]] = queue.SimpleQueue()
@@ -90,9 +81,13 @@ class Watch:
         self._verdicts = 0
 
     def run(self, report: Report) -> int:
-        """Report until the end; returns how many sources failed. An event is in the store before it is reported."""
+        """Report until the end; returns how many sources failed.
+
+        An event is in the store before it is reported. Where the store fails, that is reported first, and the event
+        all the same: whoever hears of it is then the only one who knows.
+        """
         began = time.monotonic()
-        report.started(self._cameras, self._bundle)
+        report.started(self._cameras)
         threads = [threading.Thread(target=self._watch, args=(camera,), daemon=True) for camera in self._cameras]
         for thread in threads:
             thread.start()
@@ -105,7 +100,10 @@ class Watch:
                 if item is None:
                     running -= 1
                 elif isinstance(item, Found):
-                    self._keep(item)
+                    try:
+                        self._keep(camera, item)
+                    except UserError as error:
+                        report.failed("the event store", error)
                     report.event(item.event)
                 elif isinstance(item, UserError):
                     failed += 1
@@ -133,9 +131,9 @@ class Watch:
             self._store, open_branch, self._said.put, lambda event_id, error: self._said.put((event_id, error))
         )
 
-    def _keep(self, found: Found) -> None:
+    def _keep(self, camera: Camera, found: Found) -> None:
         wants_verdict = self._worker is not None and found.clip is not None
-        self._store.add(found.event, found.thumbnail, self._bundle, found.clip, wants_verdict)
+        self._store.add(found.event, found.thumbnail, camera.bundle, found.clip, wants_verdict)
         if self._worker:
             self._worker.notify()
 

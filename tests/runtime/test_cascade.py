@@ -10,6 +10,7 @@ import pytest
 
 from callm_edge.bundle import Decision
 from callm_edge.cascade import Camera, Found, ScoredFrame
+from callm_edge.decision.zones import Zones, box
 from callm_edge.sources import Frame, Source
 from callm_edge.stage1.scorer import WindowStream
 from callm_edge.stage1.scores import Scores, psnr_db
@@ -52,7 +53,7 @@ class BrightnessScorer:
         self.windows.append(windows[0, :, 0, 0].copy())
         mse = np.array([0.4 if windows[0, 8, 0, 0] > 127 else 0.004], np.float32)
         error_map = np.zeros((1, 128, 128), np.float32)
-        error_map[0, 64:80, 32:48] = 1.0
+        error_map[0, 64:80, 32:48] = 1.0 if mse[0] > 0.1 else 0.001
         return Scores(mse, psnr_db(mse), mse, error_map)
 
 
@@ -127,3 +128,11 @@ def test_stride() -> None:
 def test_a_source_that_does_not_know_its_rate() -> None:
     _, scored, _, _ = run(Film([50] * 20, fps=None))
     assert len(scored) == 5
+
+
+def test_a_zone_over_the_error_makes_no_event() -> None:
+    decision = DECISION.model_copy(update={"statistic": "tile"})
+    for zone, events in ((box(10, 20, 20, 16), 0), (box(40, 0, 20, 16), 1)):
+        film = Film([50] * 30 + [200] * 10 + [50] * 30)
+        camera = Camera(film, BrightnessScorer(), decision, zones=Zones((zone,)))
+        assert sum(isinstance(item, Found) for item in camera) == events

@@ -77,7 +77,7 @@ def serve(
 
         raise MissingExtraError("serve", "Serving", error.name or "?") from error
     from callm_edge.serving.app import create_app
-    from callm_edge.serving.auth import Keys
+    from callm_edge.serving.auth import Keys, is_loopback
     from callm_edge.serving.choose import open_engine
     from callm_edge.serving.limits import Limits
     from callm_edge.serving.server import Listening, run
@@ -98,5 +98,7 @@ def serve(
     def say(url: str) -> None:
         asking = f"{len(keys)} keys" if keys is not None else "anyone on this machine may ask"
         click.echo(f"Serving '{name}' at {url}/v1 ({asking})", err=True)
+        if keys is not None and certificate is None and not is_loopback(host):
+            click.echo("Note: without --certificate the keys travel unencrypted.", err=True)
 
     run(app, where, connections=4 * waiting + 64, on_listening=say)

@@ -131,10 +131,15 @@ def _film(data: bytes, limits: Limits, side: int) -> tuple[np.ndarray, tuple[flo
                 if number >= max(wanted):
                     break
     except (FFmpegError, ValueError, EOFError) as error:
-        raise ApiError(400, "The film cannot be decoded", "invalid_video", "messages") from error
+        raise _no_film(limits) from error
     if not seen:
-        raise ApiError(400, "The film has no sound picture, or larger ones than allowed", "invalid_video", "messages")
+        raise _no_film(limits)
     return _both(seen), tuple(time - times[0] for time in times)
+
+
+def _no_film(limits: Limits) -> ApiError:
+    why = f"The film cannot be decoded, or its pictures are larger than {limits.picture_pixels} pixels"
+    return ApiError(400, why, "invalid_video", "messages")
 
 
 def _opened(data: bytes, limits: Limits) -> tuple[InputContainer, VideoStream]:
@@ -142,8 +147,10 @@ def _opened(data: bytes, limits: Limits) -> tuple[InputContainer, VideoStream]:
 
     from callm_edge.sources.decode import video_stream
 
+    # The header's word is one thing; the codec's own, which may change within the film, is held to the same limit.
+    most = {"max_pixels": str(limits.picture_pixels)}
     # The format is given, since others that FFmpeg might guess are playlists, which open further files.
-    container = av.open(io.BytesIO(data), "r", format="mp4")
+    container = av.open(io.BytesIO(data), "r", format="mp4", options=most)
     stream = video_stream(container)
     if stream is None:
         container.close()
@@ -153,8 +160,7 @@ def _opened(data: bytes, limits: Limits) -> tuple[InputContainer, VideoStream]:
     except ApiError:
         container.close()
         raise
-    # The header's word is one thing; the codec's own, which may change within the film, is held to the same limit.
-    stream.codec_context.options = {"max_pixels": str(limits.picture_pixels)}
+    stream.codec_context.options = most
     return container, stream
 
 

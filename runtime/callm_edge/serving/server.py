@@ -57,6 +57,14 @@ def run(app: Any, where: Listening, connections: int, on_listening: Any = lambda
                 host = f"[{where.host}]" if ":" in where.host else where.host
                 on_listening(f"{where.scheme}://{host}:{port}")
 
+        async def shutdown(self, sockets: Any = None) -> None:
+            for connection in list(self.server_state.connections):
+                cycle = getattr(connection, "cycle", None)
+                if cycle is None or cycle.response_complete:
+                    # TLS ends with a word from either side, and a client that keeps a connection in reserve says none.
+                    connection.transport.abort()
+            await super().shutdown(sockets)
+
     config = uvicorn.Config(
         app,
         host=where.host,

@@ -27,9 +27,14 @@ class Reports:
     failures: calls that failed, by name of the member.
     """
 
-    def __init__(self, members: Sequence[Report], passes: tuple[type[Exception], ...] = ()) -> None:
+    def __init__(
+        self,
+        members: Sequence[Report],
+        passes: tuple[type[Exception], ...] = (),
+        failures: dict[str, int] | None = None,
+    ) -> None:
         self.members = tuple(members)
-        self.failures: dict[str, int] = {}
+        self.failures: dict[str, int] = {} if failures is None else failures
         self._passes = passes
 
     def started(self, cameras: Sequence[Camera]) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 
 @click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Settings (TOML), with what no flag can say: zones, schedules, sinks, retention. Flags win over it.",
+)
 @click.option(
     "--source",
     "sources",
@@ -87,76 +94,86 @@ import click
 )
 @click.option("--headless", is_flag=True, help="No status line: events and the summary only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
-def run(
-    sources: tuple[str, ...],
-    cameras: tuple[str, ...],
-    bundle: str,
-    threshold: float | None,
-    stride: int,
-    backend: str,
-    batch: int,
-    threads: int,
-    fps: float | None,
-    stage2: str,
-    remote: str | None,
-    remote_model: str,
-    remote_key_file: Path | None,
-    remote_ca: Path | None,
-    deadline: float,
-    realtime: bool,
-    record: Path | None,
-    store: Path | None,
-    headless: bool,
-    as_json: bool,
-) -> None:
+def run(config: Path | None, **flags: Any) -> None:
     """Watch sources and report anomalies as they happen."""
-    import os
     import signal
+    from contextlib import ExitStack
 
     from rich.console import Console
     from rich.progress import Progress
 
-    from callm_edge.bundle import Bundle
-    from callm_edge.cascade import Camera
+    from callm_edge.config.cameras import Cameras
+    from callm_edge.config.flags import with_flags
+    from callm_edge.config.read import read_settings
+    from callm_edge.config.settings import RunSettings
     from callm_edge.console import JsonReport, TextReport
-    from callm_edge.decision.calibrated_backend import calibration_mismatch
     from callm_edge.errors import UsageError
+    from callm_edge.events.retention import Retention
     from callm_edge.events.store import EventStore, default_store
     from callm_edge.reports import Reports
-    from callm_edge.sources import open_source
-    from callm_edge.stage1.choose import open_backend
+    from callm_edge.sinks.choose import open_sinks
     from callm_edge.stage1.tensorrt.progress import ProgressBars
+    from callm_edge.stage2.branch import Branch
     from callm_edge.stage2.choose import open_branch, remote_server
     from callm_edge.supervision import supervision
     from callm_edge.watch import Report, Watch
 
-    uris = [*cameras, *sources]
-    if not uris:
+    settings = with_flags(read_settings(config) if config else RunSettings(), *_given(flags))
+    if not settings.camera:
         raise UsageError(
             "There is nothing to watch",
-            "no source was named",
+            f"{config} names no camera" if config else "no source was named",
             "Try: --camera 0, --source FILE, or --source test:plaza?anomaly=all",
         )
-    feeds = [open_source(uri, realtime=realtime, fps=fps) for uri in uris]
-    opened = Bundle.load(bundle)
-    decision = opened.decision
-    if threshold is not None:
-        decision = decision.model_copy(update={"threshold_psnr_db": threshold})
     # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not threads and len(feeds) >= (os.cpu_count() or 1):
-        threads = 1  # each camera has a thread of its own, and those fill the cores
-    server = remote_server(remote, remote_model, remote_key_file, remote_ca) if remote else None
+    stage2 = settings.stage2
+    server = None
+    if stage2.remote:
+        server = remote_server(stage2.remote, stage2.remote_model, stage2.remote_key_file, stage2.remote_ca)
     with Progress(console=Console(stderr=True), transient=True) as bars:  # shown only while an engine is built
-        stage1 = open_backend(opened, backend, threads, ProgressBars(bars), batch)
-    if mismatch := calibration_mismatch(opened, stage1):
-        click.echo(f"Note: {mismatch}", err=True)
-    console: Report = JsonReport() if as_json else TextReport(status_line=not headless)
-    manager = supervision()
-    report = Reports([console, *([manager] if manager else [])], passes=(BrokenPipeError,))
-    watched = [Camera(feed, stage1, decision, stride, opened.hash, opened.name) for feed in feeds]
-    with EventStore(store or default_store()) as events:
-        branch = open_branch(opened, stage2, threads, server, deadline, lambda: len(events.waiting()))
-        failed = Watch(watched, events, record, branch).run(report)
-    if failed == len(feeds):
+        opened = Cameras(settings, ProgressBars(bars))
+    for note in opened.notes:
+        click.echo(f"Note: {note}", err=True)
+    console: Report = JsonReport() if settings.as_json else TextReport(status_line=not settings.headless)
+    with ExitStack() as stack:
+        store = stack.enter_context(EventStore(settings.store or default_store()))
+        stack.enter_context(Retention(store, settings.retention.limits()))
+        make = open_branch(
+            opened.judge, stage2.use, settings.threads, server, stage2.deadline_s, lambda: len(store.waiting())
+        )
+        branches: list[Branch] = []
+
+        def open_and_keep() -> Branch:
+            assert make is not None
+            branches.append(make())
+            return branches[0]
+
+        failing: dict[str, int] = {}
+        sinks = open_sinks(
+            settings.sinks,
+            store.source_of,
+            lambda: len(store.waiting()),
+            lambda: getattr(branches[0], "breaker", None) if branches else None,
+            lambda: failing,
+        )
+        for sink in sinks:
+            stack.callback(sink.close)
+        manager = supervision()
+        # Who pipes a run into `head` wants it to end; a service whose events go elsewhere is not to end with its pipe.
+        passes = () if sinks else (BrokenPipeError,)
+        report = Reports([console, *([manager] if manager else []), *sinks], passes, failing)
+        failed = Watch(opened.cameras, store, settings.record, open_and_keep if make else None).run(report)
+    if failed == len(opened.cameras):
         raise SystemExit(1)
+
+
+def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """The options that were given, on the command line or by a variable; and the names of the former."""
+    from click.core import ParameterSource
+
+    context = click.get_current_context()
+    where = {name: context.get_parameter_source(name) for name in flags}
+    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    typed = {name for name, source in where.items() if source is ParameterSource.COMMANDLINE}
+    return {name: flags[name] for name, source in where.items() if source in given}, typed

@@ -5,14 +5,17 @@ It is also the queue of stage 2: an event that wants a verdict and has none is w
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import re
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +28,8 @@ from callm_edge.events.clock import is_unix_time
 from callm_edge.events.event import Event
 from callm_edge.events.verdict import Verdict
 from callm_edge.names import nearest
+
+_logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 BUSY_S = 10.0  # how long a writer waits for another one
@@ -120,11 +125,14 @@ class EventStore:
     processes may read while one writes; one object may be used from several threads.
 
     read_only: open what is there and never write; a missing store is then an error. Otherwise it is created.
+    keep_free_bytes: of the disk; where less is free, events are stored without pictures.
     Raises UserError where the folder or the file cannot be used.
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.folder, self.path, self.read_only = folder, folder / "events.db", read_only
+        self.keep_free_bytes = 0
+        self._full = False
         self._lock = threading.Lock()
         with self._explained():
             self._db = self._open_to_read() if read_only else self._open_to_write()
@@ -151,7 +159,9 @@ class EventStore:
         """Store `event`, its JPEG `thumbnail` and its `clip`. False where this id is there: then nothing is changed.
 
         bundle: name or path of the bundle that found it. wants_verdict: it then waits for stage 2.
-        Raises UserError where the disk is full, read-only or locked for long.
+        Where the disk has no room for the pictures, the event is stored without them, and says so where a verdict was
+        wanted; the log says it once.
+        Raises UserError where there is no room for the event itself, or the disk is read-only or locked for long.
         """
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", event.id):
             raise ValueError(f"an event id becomes a file name, {event.id!r} cannot")
@@ -168,12 +178,7 @@ class EventStore:
             if self._db.execute("SELECT 1 FROM event WHERE id = ?", (event.id,)).fetchone():
                 return False
             # Before the row: whoever sees the row finds the files.
-            if thumbnail is not None:
-                write_bytes(self._thumbnail(event.id), thumbnail)
-                _sync_folder(self._thumbnail(event.id).parent)
-            if clip is not None:
-                clip.save(self._clip(event.id))
-                _sync_folder(self._clip(event.id).parent)
+            without = self._save_pictures(event.id, thumbnail, clip)
             with self._db:
                 added = self._db.execute(
                     f"INSERT OR IGNORE INTO event ({_FIELDS}, bundle, happened_at, stored_at) "
@@ -181,7 +186,9 @@ class EventStore:
                     (*values, bundle, happened, now),
                 )
                 if wants_verdict:
-                    self._db.execute("INSERT OR IGNORE INTO verdict (event_id) VALUES (?)", (event.id,))
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO verdict (event_id, failed) VALUES (?, ?)", (event.id, without)
+                    )
             return added.rowcount == 1
 
     def list(
@@ -278,6 +285,69 @@ class EventStore:
         """Note that stage 2 cannot judge this event, so that it waits no longer."""
         with self._lock, self._explained(), self._db:
             self._db.execute("UPDATE verdict SET failed = ? WHERE event_id = ? AND decided_at IS NULL", (why, event_id))
+
+    def source_of(self, event_id: str) -> str | None:
+        """The source of an event, or None where it is not here."""
+        rows = self._rows("SELECT source FROM event WHERE id = :id", {"id": event_id})
+        return str(rows[0][0]) if rows else None
+
+    def ages(self) -> dict[str, tuple[bool, float]]:
+        """(waits for a verdict, Unix time of storing) of every event by its id: in this order pictures are let go."""
+        return {
+            row[0]: (bool(row[1]), float(row[2]))
+            for row in self._rows(
+                "SELECT id, event_id IS NOT NULL AND decided_at IS NULL AND failed IS NULL, stored_at "
+                "FROM event LEFT JOIN verdict ON event_id = id"
+            )
+        }
+
+    def pictures(self) -> Sequence[tuple[Path, int, float]]:
+        """Path, bytes and Unix time of every clip and thumbnail; a file's stem is the id of its event."""
+        found = []
+        for name, suffix in (("clips", ".zip"), ("thumbnails", ".jpg")):
+            for path in (self.folder / name).glob(f"[!.]*{suffix}"):
+                with suppress(FileNotFoundError):  # another process may tidy up, too
+                    about = path.stat()
+                    found.append((path, about.st_size, about.st_mtime))
+        return found
+
+    def forget(self, before: float) -> int:
+        """Remove events that were stored before this Unix time, with all that belongs to them; returns how many."""
+        with self._lock, self._explained():
+            with self._db:
+                old = [row[0] for row in self._db.execute("SELECT id FROM event WHERE stored_at < ?", (before,))]
+                for table, column in (("verdict", "event_id"), ("event", "id")):
+                    self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in old])
+            # After the rows: a picture without an event is tidied up later, an event must not promise what is gone.
+            for one in old:
+                self._clip(one).unlink(missing_ok=True)
+                self._thumbnail(one).unlink(missing_ok=True)
+        return len(old)
+
+    def _save_pictures(self, event_id: str, thumbnail: bytes | None, clip: Clip | None) -> str | None:
+        """Write what there is room for; returns why an event has no clip that it should have."""
+        if thumbnail is None and clip is None:
+            return None
+        try:
+            if self.keep_free_bytes and shutil.disk_usage(self.folder).free < self.keep_free_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if thumbnail is not None:
+                write_bytes(self._thumbnail(event_id), thumbnail)
+                _sync_folder(self._thumbnail(event_id).parent)
+            if clip is not None:
+                clip.save(self._clip(event_id))
+                _sync_folder(self._clip(event_id).parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            if not self._full:
+                _logger.error("The disk of %s is full: events are stored without pictures", self.folder)
+            self._full = True
+            return "its clip was not stored: the disk is full"
+        if self._full:
+            _logger.info("The disk of %s has room again", self.folder)
+        self._full = False
+        return None
 
     def _clip(self, event_id: str) -> Path:
         return self.folder / "clips" / f"{event_id}.zip"

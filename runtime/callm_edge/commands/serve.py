@@ -46,6 +46,16 @@ _file = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Seconds for answers that were begun when the server is told to stop.",
 )
+@click.option("--ray", is_flag=True, help="On Ray Serve: the cluster of RAY_ADDRESS, or one on this machine.")
+@click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="With --ray: at least so many.")
+@click.option("--max-replicas", type=click.IntRange(1), help="With --ray: as the queue grows.  [default: --replicas]")
+@click.option(
+    "--gpus",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="With --ray: of each replica.",
+)
 def serve(
     bundle: str,
     folder: Path | None,
@@ -63,6 +73,10 @@ def serve(
     max_body: int,
     max_pixels: int,
     drain: float,
+    ray: bool,
+    replicas: int,
+    max_replicas: int | None,
+    gpus: float,
 ) -> None:
     """Answer questions about clips, for edges without room for a model of their own.
 
@@ -93,7 +107,6 @@ def serve(
         batch=batch,
         parallel=parallel,
     )
-    app = create_app(open_engine(bundle, folder, threads), name, keys, limits)
 
     def say(url: str) -> None:
         asking = f"{len(keys)} keys" if keys is not None else "anyone on this machine may ask"
@@ -101,4 +114,24 @@ def serve(
         if keys is not None and certificate is None and not is_loopback(host):
             click.echo("Note: without --certificate the keys travel unencrypted.", err=True)
 
+    if ray:
+        try:
+            from callm_edge.serving.ray_app import run_on_ray
+
+            arguments = {
+                "bundle": bundle,
+                "model": str(folder.resolve()) if folder is not None else None,
+                "name": name,
+                "threads": threads,
+                "key_file": str(key_file.resolve()) if key_file is not None else None,
+                "without_keys": keys is None,
+                "limits": vars(limits),
+            }
+            run_on_ray(arguments, where, (replicas, max(replicas, max_replicas or 0)), gpus, say)
+        except ModuleNotFoundError as error:
+            from callm_edge.errors import MissingExtraError
+
+            raise MissingExtraError("ray", "Serving on Ray", error.name or "?") from error
+        return
+    app = create_app(open_engine(bundle, folder, threads), name, keys, limits)
     run(app, where, connections=4 * waiting + 64, on_listening=say)

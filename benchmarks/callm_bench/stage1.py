@@ -26,6 +26,7 @@ from callm_bench.full_graph import full_graph
 from callm_edge.bundle import SCORE, SHARED
 from callm_edge.decision.box import peak_box
 from callm_edge.plaza import FPS, Plaza
+from callm_edge.power_meter import Energy, PowerMeter, open_meter
 from callm_edge.stage1.backend import Stream
 from callm_edge.stage1.ingest import to_gray_256
 from callm_edge.stage1.ring import MirroredRing
@@ -100,7 +101,7 @@ def measure(timed: dict[str, Callable[[], object]], rounds: int) -> dict[str, di
                 call()
                 if at >= WARM_UP and repeat:
                     seconds[name].append(time.perf_counter() - began)
-    return {
+    rows = {
         name: {
             **{f"p{q}_ms": round(1000 * float(np.percentile(values, q)), 3) for q in (50, 90, 99)},
             "per_second": round(1 / float(np.median(values)), 2),
@@ -108,6 +109,20 @@ def measure(timed: dict[str, Callable[[], object]], rounds: int) -> dict[str, di
         }
         for name, values in seconds.items()
     }
+    if (meter := open_meter()) is not None:
+        for name, call in timed.items():
+            rows[name]["joules"] = round(joules(meter, call), 4)
+    return rows
+
+
+def joules(meter: PowerMeter, call: Callable[[], object], least_s: float = 2.0) -> float:
+    """Of one call, all that the meter sees included, idle power too; over calls that fill `least_s`."""
+    count, end = 0, time.monotonic() + least_s
+    with Energy(meter) as energy:
+        while time.monotonic() < end:
+            call()
+            count += 1
+    return energy.joules / count
 
 
 def environment() -> dict[str, Any]:
@@ -123,12 +138,12 @@ def environment() -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--presets", nargs="+", default=["edge"], choices=list(PRESETS))
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         stages = measure(parts(Path(folder), options.presets), options.rounds)
     ratios = {
@@ -142,10 +157,11 @@ def main() -> None:
         print(json.dumps({"stages": stages, "ratios": ratios, "environment": environment()}))
         return
     table = Table(title="One frame at a time, stride 1")
-    for column in ("part", "p50 ms", "p90 ms", "p99 ms", "per second"):
+    keys = ["p50_ms", "p90_ms", "p99_ms", "per_second", *(["joules"] if open_meter() else [])]
+    for column in ("part", *(key.replace("_", " ") for key in keys)):
         table.add_column(column, justify="left" if column == "part" else "right")
     for name, row in stages.items():
-        table.add_row(name, *(f"{row[key]:.2f}" for key in ("p50_ms", "p90_ms", "p99_ms", "per_second")))
+        table.add_row(name, *(f"{row[key]:.2f}" for key in keys))
     console = Console(highlight=False)
     console.print(table)
     for name, ratio in ratios.items():

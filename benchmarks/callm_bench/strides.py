@@ -1,7 +1,7 @@
 """What a stride costs and what it loses, and what cameras save by sharing calls: `python -m callm_bench.strides`.
 
-With --data FOLDER (a labelled test set) the accuracy at each stride stands beside the cost. Scores at a stride are those
-of stride 1 at every n-th frame, so one scoring tells all of them.
+With --data FOLDER (a labelled test set) the accuracy at each stride stands beside the cost. A stride scores every n-th
+frame as stride 1 does, so one scoring tells all of them.
 """
 
 from __future__ import annotations

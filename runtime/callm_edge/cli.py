@@ -12,7 +12,7 @@ from callm_edge.errors import MissingExtraError, UserError
 from callm_edge.names import nearest
 
 GROUP = "callm_edge.commands"
-EXTRA_OF = {"callm_export": "train", "callm_jetson": "jetson"}
+EXTRA_OF = {"callm_export": "train", "callm_bench": "train", "callm_jetson": "jetson"}
 
 
 class Commands(click.Group):
@@ -56,7 +56,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point. Exit code 0: done; 1: failed; 2: wrong usage. A person's mistake never prints a traceback."""
     try:
-        # Every option can also come from a variable, CALLM_EDGE_RUN_SOURCE: a service's settings are no command line.
+        # Every option can also come from a variable, CALLM_EDGE_RUN_SOURCES: a service's settings are no command line.
         code = cli.main(standalone_mode=False, auto_envvar_prefix="CALLM_EDGE")
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -21,3 +22,16 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
     assert report["ratios"]
     assert report["environment"]["cores"] >= 1
+
+
+class Steady:
+    """10 W, always."""
+
+    name, scope = "steady", "module"
+
+    def watts(self) -> float:
+        return 10.0
+
+
+def test_joules_are_those_of_one_call() -> None:
+    assert stage1.joules(Steady(), lambda: time.sleep(0.02), least_s=0.4) == pytest.approx(0.2, rel=0.3)

@@ -1,0 +1,1 @@
+"""Commands of the benchmarks; each module imports click alone at its top."""

@@ -185,6 +185,25 @@ def ask_event(event_id: str, question: str, folder: str | None, bundle: str | No
         click.echo()
 
 
+@events.command("export")
+@click.argument("event_id", metavar="ID")
+@click.option(
+    "--output", "-o", metavar="FILE", type=click.Path(dir_okay=False), help="Where to.  [default: event-ID.zip here]"
+)
+@_store_option
+def export_event(event_id: str, output: str | None, folder: str | None) -> None:
+    """Write one event to a zip file: clip, scores, verdict, bundle hash. 'callm-edge replay' takes it."""
+    from pathlib import Path
+
+    from callm_edge.events.export import export
+
+    with _open(folder) as store:
+        stored = store.get(event_id)
+    path = Path(output or f"event-{stored.event.id[:SHORTEST_ID]}.zip")
+    export(stored, path)
+    click.echo(str(path))
+
+
 def _open(folder: str | None) -> EventStore:
     from pathlib import Path
 

@@ -1,10 +1,17 @@
-"""An event, a verdict and a camera to report of."""
+"""An event, a verdict and a camera to report of; a real mosquitto broker, and what is heard there."""
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 
 from callm_edge.bundle import Decision
@@ -32,3 +39,74 @@ def camera() -> Any:
     return SimpleNamespace(
         source=source, counts=counts, active=False, bundle="plaza", decision=Decision(threshold_psnr_db=21.5)
     )
+
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+
+
+class RealBroker:
+    """mosquitto at a free port of this machine, with nothing that survives a stop."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+        self.start()
+
+    def start(self) -> None:
+        assert MOSQUITTO
+        self._process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        wait_until(self._answers)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(30)
+
+    def _answers(self) -> bool:
+        with socket.socket() as link:
+            return link.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RealBroker]:
+    if not MOSQUITTO:
+        pytest.skip("the broker mosquitto is not installed (Debian's package mosquitto)")
+    running = RealBroker(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def port(broker: RealBroker) -> int:
+    return broker.port
+
+
+@pytest.fixture
+def heard(port: int) -> Iterator[dict[str, list[str]]]:
+    """Everything that any client publishes, by topic."""
+    topics: dict[str, list[str]] = {}
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+    client.on_message = lambda client, data, message: topics.setdefault(message.topic, []).append(
+        message.payload.decode()
+    )
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    wait_until(client.is_connected)
+    yield topics
+    client.disconnect()
+    client.loop_stop()

@@ -3,71 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
-
-import paho.mqtt.client as paho
-import pytest
 
 from callm_edge.events.event import Event
 from callm_edge.events.verdict import Verdict
 from callm_edge.sinks.mqtt import Broker, Mqtt
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-
-
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
-    if not MOSQUITTO:
-        pytest.skip("the broker mosquitto is not installed (Debian's package mosquitto)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-    (tmp_path / "mosquitto.conf").write_text(f"listener {free} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-    broker = subprocess.Popen([MOSQUITTO, "-c", str(tmp_path / "mosquitto.conf")], stderr=subprocess.DEVNULL)
-    until(lambda: _answers(free))
-    yield free
-    broker.terminate()
-    broker.wait(10)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as link:
-        return link.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def heard(port: int) -> Iterator[dict[str, list[str]]]:
-    """Everything that any client publishes, by topic."""
-    topics: dict[str, list[str]] = {}
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-    client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
-    client.on_message = lambda client, data, message: topics.setdefault(message.topic, []).append(
-        message.payload.decode()
-    )
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    yield topics
-    client.disconnect()
-    client.loop_stop()
-
 
 def test_a_camera_is_a_device_with_states(
-    port: int, heard: dict[str, list[str]], camera: Any, event: Event, verdict: Verdict
+    port: int, heard: dict[str, list[str]], until: Callable[..., None], camera: Any, event: Event, verdict: Verdict
 ) -> None:
     sink = Mqtt(Broker("127.0.0.1", port, device="box 1", hold_s=0.0), {"ab12": "gate"}.get)
     sink.started([camera])
@@ -106,7 +55,9 @@ time.sleep(300)
 """
 
 
-def test_after_kill_9_the_broker_says_offline(port: int, heard: dict[str, list[str]]) -> None:
+def test_after_kill_9_the_broker_says_offline(
+    port: int, heard: dict[str, list[str]], until: Callable[..., None]
+) -> None:
     process = subprocess.Popen([sys.executable, "-c", PROCESS, str(port)])
     try:
         until(lambda: heard.get("callm-edge/box/status") == ["online"])
@@ -115,6 +66,25 @@ def test_after_kill_9_the_broker_says_offline(port: int, heard: dict[str, list[s
         process.send_signal(signal.SIGKILL)
         process.wait(30)
     until(lambda: heard["callm-edge/box/status"] == ["online", "offline"])
+
+
+def test_a_broker_that_forgot_everything_is_told_again(
+    broker: Any, heard: dict[str, list[str]], until: Callable[..., None], camera: Any, event: Event
+) -> None:
+    sink = Mqtt(Broker("127.0.0.1", broker.port, device="box"))
+    sink.started([camera])
+    until(lambda: heard.get("callm-edge/box/status") == ["online"])
+    broker.stop()
+    until(lambda: not sink._client.is_connected())
+    sink.event(event)
+    heard.clear()
+    broker.start()
+    until(lambda: "online" in heard.get("callm-edge/box/status", []) and "callm-edge/box/events" in heard)
+    assert heard["callm-edge/box/gate/anomaly"][-1] == "ON"
+    assert json.loads(heard["callm-edge/box/events"][0])["id"] == "ab12"
+    assert "homeassistant/sensor/callm_edge_box_gate/explanation/config" in heard
+    sink.close()
+    assert sink.dropped == 0
 
 
 def test_without_a_broker_nothing_waits_and_what_is_too_much_is_counted(camera: Any, event: Event) -> None:

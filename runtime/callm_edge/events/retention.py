@@ -57,7 +57,7 @@ class Retention:
         self._store, self._limits, self._free = store, limits, free_bytes
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-        store.keep_free_bytes = limits.keep_free_bytes
+        store.pictures.keep_free_bytes = limits.keep_free_bytes
 
     def __enter__(self) -> Retention:
         self._thread.start()
@@ -78,7 +78,7 @@ class Retention:
         ages = self._store.ages()
         known: list[tuple[tuple[bool, float], Path, int]] = []
         files, freed = 0, 0
-        for path, size, changed in self._store.pictures():
+        for path, size, changed in self._store.pictures.files():
             age = ages.get(path.stem)
             if age is not None:
                 known.append((age, path, size))

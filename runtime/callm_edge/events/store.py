@@ -5,35 +5,29 @@ It is also the queue of stage 2: an event that wants a verdict and has none is w
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
 import os
 import re
-import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from callm_edge.atomic import write_bytes
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.events.clock import is_unix_time
 from callm_edge.events.event import Event
+from callm_edge.events.pictures import Pictures
 from callm_edge.events.verdict import Verdict
 from callm_edge.names import nearest
 
-_logger = logging.getLogger(__name__)
-
 SCHEMA = 1
 BUSY_S = 10.0  # how long a writer waits for another one
-STALE_S = 3600.0  # a temporary thumbnail this old was left by a process that was killed
 
 _FIELDS = (
     "id, source, start_frame, end_frame, peak_frame, start_time, end_time, peak_psnr_db, threshold_psnr_db, "
@@ -125,14 +119,13 @@ class EventStore:
     processes may read while one writes; one object may be used from several threads.
 
     read_only: open what is there and never write; a missing store is then an error. Otherwise it is created.
-    keep_free_bytes: of the disk; where less is free, events are stored without pictures.
+    pictures: its files; see Pictures.
     Raises UserError where the folder or the file cannot be used.
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.folder, self.path, self.read_only = folder, folder / "events.db", read_only
-        self.keep_free_bytes = 0
-        self._full = False
+        self.pictures = Pictures(folder)
         self._lock = threading.Lock()
         with self._explained():
             self._db = self._open_to_read() if read_only else self._open_to_write()
@@ -178,7 +171,7 @@ class EventStore:
             if self._db.execute("SELECT 1 FROM event WHERE id = ?", (event.id,)).fetchone():
                 return False
             # Before the row: whoever sees the row finds the files.
-            without = self._save_pictures(event.id, thumbnail, clip)
+            without = self.pictures.save(event.id, thumbnail, clip)
             with self._db:
                 added = self._db.execute(
                     f"INSERT OR IGNORE INTO event ({_FIELDS}, bundle, happened_at, stored_at) "
@@ -301,16 +294,6 @@ class EventStore:
             )
         }
 
-    def pictures(self) -> Sequence[tuple[Path, int, float]]:
-        """Path, bytes and Unix time of every clip and thumbnail; a file's stem is the id of its event."""
-        found = []
-        for name, suffix in (("clips", ".zip"), ("thumbnails", ".jpg")):
-            for path in (self.folder / name).glob(f"[!.]*{suffix}"):
-                with suppress(FileNotFoundError):  # another process may tidy up, too
-                    about = path.stat()
-                    found.append((path, about.st_size, about.st_mtime))
-        return found
-
     def forget(self, before: float) -> int:
         """Remove events that were stored before this Unix time, with all that belongs to them; returns how many."""
         with self._lock, self._explained():
@@ -320,40 +303,8 @@ class EventStore:
                     self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in old])
             # After the rows: a picture without an event is tidied up later, an event must not promise what is gone.
             for one in old:
-                self._clip(one).unlink(missing_ok=True)
-                self._thumbnail(one).unlink(missing_ok=True)
+                self.pictures.remove(one)
         return len(old)
-
-    def _save_pictures(self, event_id: str, thumbnail: bytes | None, clip: Clip | None) -> str | None:
-        """Write what there is room for; returns why an event has no clip that it should have."""
-        if thumbnail is None and clip is None:
-            return None
-        try:
-            if self.keep_free_bytes and shutil.disk_usage(self.folder).free < self.keep_free_bytes:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if thumbnail is not None:
-                write_bytes(self._thumbnail(event_id), thumbnail)
-                _sync_folder(self._thumbnail(event_id).parent)
-            if clip is not None:
-                clip.save(self._clip(event_id))
-                _sync_folder(self._clip(event_id).parent)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            if not self._full:
-                _logger.error("The disk of %s is full: events are stored without pictures", self.folder)
-            self._full = True
-            return "its clip was not stored: the disk is full"
-        if self._full:
-            _logger.info("The disk of %s has room again", self.folder)
-        self._full = False
-        return None
-
-    def _clip(self, event_id: str) -> Path:
-        return self.folder / "clips" / f"{event_id}.zip"
-
-    def _thumbnail(self, event_id: str) -> Path:
-        return self.folder / "thumbnails" / f"{event_id}.jpg"
 
     def _stored(self, row: tuple) -> StoredEvent:
         event = Event(*(*row[:9], row[9:13]))
@@ -363,7 +314,9 @@ class EventStore:
             probability, explanation, answered_by, reason = words
             ledger = json.loads(ledger_ms)
             verdict = Verdict(event.id, bool(abnormal), probability, explanation, answered_by, reason, ledger)
-        picture, clip = (p if p.is_file() else None for p in (self._thumbnail(event.id), self._clip(event.id)))
+        picture, clip = (
+            p if p.is_file() else None for p in (self.pictures.thumbnail(event.id), self.pictures.clip(event.id))
+        )
         return StoredEvent(event, bundle, stored_at, happened_at, picture, clip, verdict, failed)
 
     def _rows(self, query: str, values: dict[str, object] | None = None) -> Sequence[tuple]:
@@ -371,11 +324,7 @@ class EventStore:
             return self._db.execute(query, values or {}).fetchall()
 
     def _open_to_write(self) -> sqlite3.Connection:
-        for name in ("thumbnails", "clips"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-            for left in (self.folder / name).glob(".*"):
-                if time.time() - left.stat().st_mtime > STALE_S:
-                    left.unlink(missing_ok=True)
+        self.pictures.prepare()
         db = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
         try:
             self._refuse_other_schemas(db, may_be_new=True)
@@ -457,12 +406,3 @@ class EventStore:
                 error.strerror or str(error),
                 "Name a folder that you may write to with --store or CALLM_EDGE_STORE",
             ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` durable: without this a power cut can keep the row and lose the picture's name."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -77,7 +77,7 @@ def test_a_full_disk_costs_the_pictures_and_says_so(
 
     with EventStore(tmp_path) as store, caplog.at_level(logging.INFO):
         with monkeypatch.context() as patch:
-            patch.setattr("callm_edge.events.store.write_bytes", full)
+            patch.setattr("callm_edge.events.pictures.write_bytes", full)
             add(store, "a", waits=True)
             add(store, "b", waits=True)
         assert [record.levelname for record in caplog.records] == ["ERROR"], "said once"

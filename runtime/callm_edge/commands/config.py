@@ -60,6 +60,9 @@ def show(file: Path, as_json: bool) -> None:
     from callm_edge.config.read import read_settings
 
     shown = _hidden(read_settings(file).model_dump(mode="json", by_alias=True, exclude_none=True))
+    for webhook in shown["sinks"]["webhook"]:
+        if "url" in webhook:  # the path of many a hook is its password
+            webhook["url"] = "/".join([*webhook["url"].split("/")[:3], "***"])
     click.echo(json.dumps(shown, indent=1) if as_json else tomli_w.dumps(shown).rstrip())
 
 

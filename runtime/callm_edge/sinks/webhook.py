@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from callm_edge.sinks.outbox import Outbox
 from callm_edge.sinks.sink import Sink, redact_text
 from callm_edge.sources.backoff import Backoff
-from callm_edge.sources.uri import redact
 
 if TYPE_CHECKING:
     import httpx
@@ -55,7 +54,8 @@ class Webhook(Sink):
         self._url, self._key, self._retries, self._source_of = url, _key(secret), retries, source_of
         self._backoff = backoff or Backoff(first_s=1.0, limit_s=60.0)
         self._client = httpx.Client(timeout=timeout_s, follow_redirects=False)
-        self._outbox: Outbox[tuple[str, bytes]] = Outbox(f"webhook {redact(url)}", self._deliver, queue)
+        # The host alone: the path of many a hook is its password.
+        self._outbox: Outbox[tuple[str, bytes]] = Outbox(f"webhook {httpx.URL(url).host}", self._deliver, queue)
 
     @property
     def dropped(self) -> int:

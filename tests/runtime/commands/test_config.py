@@ -21,6 +21,9 @@ bundle = "ped2"
 [sinks.mqtt]
 host = "broker"
 password_file = "mqtt.password"
+
+[[sinks.webhook]]
+url = "https://hooks.example.org/services/s3cret"
 """
 
 
@@ -62,6 +65,7 @@ def test_show_is_a_configuration_with_every_default_and_no_password(tmp_path: Pa
     (tmp_path / "again.toml").write_text(shown)
     again = read_settings(tmp_path / "again.toml")
     assert again.camera[0].source == "rtsp://***@cam/1?token=***"
-    assert again.sinks == read_settings(Path(path)).sinks
+    assert again.sinks.mqtt == read_settings(Path(path)).sinks.mqtt
+    assert again.sinks.webhook[0].url == "https://hooks.example.org/***"
     as_json = json.loads(CliRunner().invoke(config, ["show", path, "--json"], catch_exceptions=False).output)
     assert as_json["sinks"]["mqtt"]["port"] == 1883

@@ -89,7 +89,7 @@ def test_a_refusal_is_not_repeated_and_a_dead_server_ends(
     hook.close()
     assert len(receiver.got) == 1
     assert "webhook-signature" not in receiver.got[0][0]
-    gone = Webhook("http://bob:hunter2@127.0.0.1:1/hook", retries=2, backoff=AT_ONCE)
+    gone = Webhook("http://bob:hunter2@127.0.0.1:1/hunter2", retries=2, backoff=AT_ONCE)
     gone.event(event)
     gone.close()
     assert (hook.failures, gone.failures) == (1, 1)

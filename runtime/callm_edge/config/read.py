@@ -33,15 +33,15 @@ def read_settings(path: Path) -> RunSettings:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"The configuration {path} cannot be read", why, "Name a TOML file with --config") from None
+    return parsed(text, path)
+
+
+def parsed(text: str, path: Path) -> RunSettings:
+    """The settings in `text`, which stands in `path`. Raises UsageError as `read_settings` does."""
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML", str(error), "See docs/config.md for an example") from None
-    return validated(found, path, text)
-
-
-def validated(found: dict[str, Any], path: Path, text: str = "") -> RunSettings:
-    """Settings from a parsed file. Raises UsageError as `read_settings` does."""
     try:
         settings = RunSettings.model_validate(found)
     except ValidationError as error:

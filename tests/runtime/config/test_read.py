@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples_of
+from hypothesis import strategies as st
 
 from callm_edge.config.cameras import Cameras
 from callm_edge.config.flags import with_flags
-from callm_edge.config.read import read_settings
+from callm_edge.config.read import parsed, read_settings
 from callm_edge.config.settings import RunSettings
 from callm_edge.errors import UsageError
 
@@ -55,6 +59,9 @@ url = "https://example.org/hook"
 [sinks.prometheus]
 port = 9200
 """
+
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -157,3 +164,23 @@ def test_flags_win_over_the_file_and_variables_do_not_win_over_a_camera(tmp_path
     assert (variable.bundle, variable.camera[0].bundle, variable.camera[1].bundle) == ("/opt/bundle", "ped2", None)
     alone = with_flags(RunSettings(), {"sources": ("test:plaza",), "cameras": ("0",)})
     assert [camera.source for camera in alone.camera] == ["0", "test:plaza"]
+
+
+@examples_of(max_examples=150, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.text("[]{}=.,#\"'\n\\ 0-a\0é", max_size=3), st.integers(0, 4))
+def test_a_slip_of_the_finger_is_a_sentence_or_a_configuration(at: int, typed: str, lost: int) -> None:
+    text = GOOD[:at] + typed + GOOD[at + lost :]
+    found, said = None, ""
+    try:
+        found = parsed(text, Path("slip.toml"))
+    except UsageError as error:
+        said = error.what
+    assert isinstance(found, RunSettings) or "slip.toml" in said
+
+
+@pytest.mark.parametrize("page", ["config.md", "sinks.md"])
+def test_every_example_of_the_documentation_is_valid(page: str) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert examples
+    for example in examples:
+        parsed(example, Path(page))

@@ -28,7 +28,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 @click.option("--certificate-key", type=_file, metavar="FILE", help="Its private key (PEM).")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads of one computation; 0 is one per core.")
 @click.option("--parallel", type=click.IntRange(1), default=1, show_default=True, help="Answers written at a time.")
-@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Clips encoded together at most.")
+@click.option("--batch", type=click.IntRange(1), help="Clips encoded together at most.  [default: 1; 8 with --model]")
 @click.option(
     "--waiting",
     type=click.IntRange(1),
@@ -67,7 +67,7 @@ def serve(
     certificate_key: Path | None,
     threads: int,
     parallel: int,
-    batch: int,
+    batch: int | None,
     waiting: int,
     max_tokens: int,
     max_body: int,
@@ -104,7 +104,7 @@ def serve(
         picture_pixels=max_pixels,
         max_tokens=max_tokens,
         waiting=waiting,
-        batch=batch,
+        batch=batch or (8 if folder is not None else 1),  # a CPU gains nothing from batches
         parallel=parallel,
     )
 

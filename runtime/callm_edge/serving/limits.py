@@ -24,7 +24,7 @@ class Limits:
     text_characters: int = 32_768
     max_tokens: int = 512
     waiting: int = 64
-    batch: int = 4
+    batch: int = 1
     parallel: int = 1
 
     def __post_init__(self) -> None:

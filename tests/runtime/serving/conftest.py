@@ -15,13 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
-pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
-
-from callm_edge.serving.app import create_app
 from callm_edge.serving.auth import Keys
 from callm_edge.serving.engine import DeviceEngine, Engine
-from callm_edge.serving.gate import Load
 from callm_edge.serving.limits import Limits
 
 KEY = "0123456789abcdef-first"
@@ -47,7 +42,11 @@ class Served:
     """A running server. url: without /v1."""
 
     def __init__(self, engine: Engine, keys: list[str] | None, limits: Limits) -> None:
+        pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
         import uvicorn
+
+        from callm_edge.serving.app import create_app
+        from callm_edge.serving.gate import Load
 
         self.load = Load()
         app = create_app(engine, "mini", Keys(keys) if keys else None, limits, self.load)

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+
 from callm_edge.commands.serve import serve
 from callm_edge.errors import UsageError
 from callm_edge.events.clip import Clip, ClipFrame

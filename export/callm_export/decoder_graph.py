@@ -25,6 +25,7 @@ from callm_edge.errors import UserError
 from callm_edge.stage2.decoder import GRAPH, SCHEMA, SPEC, WEIGHTS, DecoderSpec
 from callm_edge.stage2.text import EMBEDDING, EMBEDDING_SCALES, EMBEDDING_ZEROS, TOKENIZER
 from callm_export.gptq_checkpoint import GptqCheckpoint, QuantizedLinear, round_to_nearest
+from callm_export.gptq_table import MOMENTS, gptq_table
 
 OPSET = 17
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
@@ -37,8 +38,7 @@ class DecoderOptions:
 
     context: longest sequence in tokens; the rotary tables grow with it.
     accuracy_level: 4 multiplies with activations rounded to 8 bits (fast), 0 in float32.
-    table_bits, table_group: of the token table when it is also the output layer (tied), or of the output layer alone;
-    rounded to nearest, as GPTQ leaves it out.
+    table_bits, table_group: of the token table when it is also the output layer (tied), or of the output layer alone.
     """
 
     context: int = 2048
@@ -281,9 +281,15 @@ class _DecoderGraph:
 
 
 def output_layer(checkpoint: GptqCheckpoint, options: DecoderOptions) -> tuple[bool, QuantizedLinear]:
-    """Whether the output layer is the token table too, and its weights, rounded to nearest."""
+    """Whether the output layer is the token table too, and its weights.
+
+    By GPTQ where `callm-edge quantize` left the second moments, else (a checkpoint from elsewhere) rounded to nearest.
+    """
     tied = not checkpoint.has("lm_head.weight") or bool(checkpoint.config.get("tie_word_embeddings"))
     weight = checkpoint.array("model.embed_tokens.weight" if tied else "lm_head.weight")
+    moments = checkpoint.folder / MOMENTS
+    if moments.is_file():
+        return tied, gptq_table(weight, np.load(moments), options.table_bits, options.table_group)
     return tied, round_to_nearest(weight, options.table_bits, options.table_group)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from callm_edge.errors import MissingExtraError, UserError
 from callm_edge.stage2.text import TOKENIZER, Tokenizer
+from callm_export.gptq_table import MOMENTS, hidden_moments
 
 CALIBRATION = Path(__file__).with_name("calibration.txt")
 INSTRUCTION_KEYS = ("value", "q", "a", "caption", "text")
@@ -37,7 +38,7 @@ class GptqRecipe:
 
     bits: int = 4
     group: int = 64
-    symmetric: bool = True
+    symmetric: bool = False
     samples: int = 128
     length: int = 256
     damping: float = 0.01
@@ -123,6 +124,8 @@ def quantize(llm: Path, texts: Sequence[str], out: Path, recipe: GptqRecipe | No
         samples = [{"input_ids": row.tolist(), "attention_mask": [1] * len(row)} for row in rows]
         model.quantize(samples, batch_size=1)
         model.save(str(out))
+        del model
+        np.save(out / MOMENTS, hidden_moments(llm, rows))
     # As it was: transformers rewrites it on the way.
     shutil.copy(llm / TOKENIZER, out / TOKENIZER)
     return len(rows)

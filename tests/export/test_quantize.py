@@ -122,6 +122,7 @@ def test_gptq_then_the_device_graph(tmp_path: Path) -> None:
     name = "model.layers.0.mlp.gate_proj"
     error = checkpoint.linear(name).dequantized() - plain[f"{name}.weight"]
     assert np.sqrt((error**2).mean()) < 0.2 * plain[f"{name}.weight"].std()
+    assert (tmp_path / "gptq" / "table_moments.npy").is_file()
     export_decoder(checkpoint, tmp_path / "device", DecoderOptions(table_group=32))
     decoder = Decoder(tmp_path / "device", threads=1)
     assert "".join(decoder.generate(decoder.prefill(decoder.embed_text("the thing")), 8))

@@ -131,7 +131,9 @@ def run(config: Path | None, **flags: Any) -> None:
     server = None
     if stage2.remote:
         server = remote_server(stage2.remote, stage2.remote_model, stage2.remote_key_file, stage2.remote_ca)
-    with Progress(console=Console(stderr=True), transient=True) as bars:  # shown only while an engine is built
+    terminal = Console(stderr=True)
+    # Shown only while an engine is built; into a pipe it would write an empty line.
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bars:
         opened = Cameras(settings, ProgressBars(bars))
     for note in opened.notes:
         click.echo(f"Note: {note}", err=True)

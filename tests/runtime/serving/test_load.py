@@ -143,6 +143,30 @@ def test_a_failure_is_a_500_without_its_reasons_and_the_next_one_is_answered(
     assert httpx.post(f"{server.url}/v1/chat/completions", json=body(images)).status_code == 200
 
 
+def test_a_failure_in_the_middle_of_a_stream_is_told_in_it(
+    serve: Callable[..., Any], slow: Slow, images: Callable[..., list]
+) -> None:
+    openai = pytest.importorskip("openai", reason="the openai client is not installed")
+
+    def reply(*_: Any) -> Reply:
+        def pieces() -> Iterator[Piece]:
+            yield Piece("One", (), 1)
+            raise RuntimeError("the secret of the decoder")
+
+        return Reply(40, pieces())
+
+    slow.reply = reply  # type: ignore[method-assign]
+    slow.encoding.release(1)
+    client = openai.OpenAI(base_url=f"{serve(slow).url}/v1", api_key="none", max_retries=0)
+    heard: list[str] = []
+    chunks = client.chat.completions.create(**body(images, stream=True))
+    with pytest.raises(openai.APIError) as caught:
+        heard.extend(chunk.choices[0].delta.content for chunk in chunks)
+    assert heard == ["", "One"]
+    assert caught.value.code == "internal_error"
+    assert "secret" not in str(caught.value)
+
+
 def test_a_body_that_does_not_come_gives_its_place_back(
     serve: Callable[..., Any], slow: Slow, eventually: Callable[..., None]
 ) -> None:

@@ -14,8 +14,8 @@ from callm_edge.events.verdict import Verdict
 from callm_edge.stage1.ort_session import cpu_session
 from callm_edge.stage2.decoder import Decoder, State
 from callm_edge.stage2.ledger import Ledger
-from callm_edge.stage2.pictures import clip_pictures
-from callm_edge.stage2.prompts import NO, YES, Prompt, frame_indices, frames_message, template
+from callm_edge.stage2.pictures import clip_pictures, shown
+from callm_edge.stage2.prompts import NO, YES, Prompt, frames_message, template
 from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
 
 ANSWER_TOKENS = 96  # of a free question
@@ -70,7 +70,7 @@ class DeviceBranch:
 
     def _see(self, clip: Clip, ledger: Ledger) -> _Seen:
         """What of a prompt is the same for every question: all up to the end of the video, read once."""
-        frames = [clip.frames[at] for at in frame_indices(len(clip.frames))]
+        frames = [clip.frames[at] for at in shown(len(clip.frames))]
         pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
         ledger.step("pictures")
         features = self._vision.run(None, {self._vision.get_inputs()[0].name: pictures})[0]

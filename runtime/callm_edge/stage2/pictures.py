@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from callm_edge.stage2.prompts import frame_indices
+from callm_edge.stage2.prompts import FRAMES
 
 SIDE = 224  # pixels of a picture
 CROP = 0.4  # side of a crop as a part of the frame's shorter side
@@ -18,10 +18,15 @@ CROP = 0.4  # side of a crop as a part of the frame's shorter side
 Point = tuple[float, float]
 
 
+def shown(frames: int) -> list[int]:
+    """Indices of the 8 frames of a clip that are seen: `prompts.frame_indices`, some of them again in a short clip."""
+    return [i * frames // FRAMES for i in range(FRAMES)]
+
+
 def clip_pictures(images: Sequence[np.ndarray], peaks: Sequence[Point | None], side: int = SIDE) -> np.ndarray:
     """Pictures of a clip's uniform frames.
 
-    images: (H, W, 3) BGR or (H, W) gray, uint8, of `frame_indices`. peaks: x, y of each error peak, in pixels of its
+    images: (H, W, 3) BGR or (H, W) gray, uint8, of `shown`. peaks: x, y of each error peak, in pixels of its
     image; None takes the nearest frame's that has one, or the middle where none has.
     Returns (2 N, side, side, 3) RGB uint8: all frames, squeezed to a square as published, then all crops.
     """
@@ -56,6 +61,3 @@ def _rgb(image: np.ndarray) -> np.ndarray:
 def _square(image: np.ndarray, side: int) -> np.ndarray:
     shrinks = image.shape[0] > side and image.shape[1] > side
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-__all__ = ["CROP", "SIDE", "Point", "clip_pictures", "crop", "frame_indices"]

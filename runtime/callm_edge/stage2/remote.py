@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -23,8 +24,8 @@ from callm_edge.events.clip import Clip
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Unreachable
 from callm_edge.stage2.ledger import Ledger
-from callm_edge.stage2.pictures import clip_pictures
-from callm_edge.stage2.prompts import ABNORMAL_QUESTION, EXPLAIN_QUESTION, NO, YES, frame_indices
+from callm_edge.stage2.pictures import clip_pictures, shown
+from callm_edge.stage2.prompts import ABNORMAL_QUESTION, EXPLAIN_QUESTION, NO, YES
 
 _logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class RemoteBranch:
         self._server = server
         self.name = f"remote:{server.name}"
         timeout = httpx.Timeout(server.read_s, connect=server.connect_s)
-        self._client = client or httpx.Client(timeout=timeout, verify=server.certificates or True)
+        self._client = client or httpx.Client(timeout=timeout, verify=_trust(server.certificates))
         self._headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
 
     def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
@@ -104,7 +105,7 @@ class RemoteBranch:
         return self._stream(self._pictures(clip), question, max_tokens=192)
 
     def _pictures(self, clip: Clip) -> list[dict[str, Any]]:
-        frames = [clip.frames[at] for at in frame_indices(len(clip.frames))]
+        frames = [clip.frames[at] for at in shown(len(clip.frames))]
         pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
         return [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures]
 
@@ -202,6 +203,15 @@ def yes_probability(answer: dict[str, Any]) -> float:
     if word.startswith((YES, NO)):
         return float(word.startswith(YES))
     raise Unreachable(f"the answer is neither yes nor no, but '{text[:60]}'")
+
+
+def _trust(certificates: str | None) -> ssl.SSLContext | bool:
+    if certificates is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=certificates)
+    except OSError as error:  # of which ssl.SSLError is one
+        raise UsageError(f"The certificate {certificates} cannot be used", str(error), "Give a PEM file") from error
 
 
 def _data_url(picture: np.ndarray) -> str:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callm_edge.stage2.pictures import clip_pictures, crop
+from callm_edge.stage2.pictures import clip_pictures, crop, shown
+from callm_edge.stage2.prompts import frame_indices
 
 
 def test_frames_come_first_and_crops_show_the_peak() -> None:
@@ -42,3 +43,10 @@ def test_clips_shorter_than_8_frames_work() -> None:
     assert clip_pictures([np.zeros((20, 30, 3), np.uint8)], [None]).shape == (2, 224, 224, 3)
     with pytest.raises(ValueError, match="stack"):
         clip_pictures([], [])
+
+
+@given(st.integers(1, 400))
+def test_eight_frames_are_shown_of_any_clip(frames: int) -> None:
+    assert len(shown(frames)) == 8
+    assert shown(frames) == sorted(shown(frames))
+    assert sorted(set(shown(frames))) == frame_indices(frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,10 @@ import pytest
 
 from callm_edge.bundle import Bundle, Decision
 from callm_edge.stage2.llama_tokenizer import LlamaTokenizer
+
+# Started in the background by a shell, tests would pass on to their children that Ctrl-C is ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 GOLDENS = Path(__file__).parent / "goldens"

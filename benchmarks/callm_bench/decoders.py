@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path, help="a 4-bit GGUF file of the model, for llama.cpp")
     parser.add_argument("--tokens", type=int, default=48, help="decoded in each round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="as the device: half")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     ids = Tokenizer(options.llm / TOKENIZER).encode(PROMPT)

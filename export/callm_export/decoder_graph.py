@@ -47,8 +47,13 @@ class DecoderOptions:
     table_group: int = 32
 
 
-def export_decoder(checkpoint: GptqCheckpoint, out: Path, options: DecoderOptions | None = None) -> DecoderSpec:
-    """Write the decoder folder `out` from `checkpoint`, tokenizer included; decoder.json comes last."""
+def export_decoder(
+    checkpoint: GptqCheckpoint, out: Path, options: DecoderOptions | None = None, name: str | None = None
+) -> DecoderSpec:
+    """Write the decoder folder `out` from `checkpoint`, tokenizer included; decoder.json comes last.
+
+    name: of the model, for the record; without it, what the checkpoint calls it.
+    """
     options = options or DecoderOptions()
     config = checkpoint.config
     _check(config)
@@ -71,7 +76,7 @@ def export_decoder(checkpoint: GptqCheckpoint, out: Path, options: DecoderOption
         head_width=graph.head_width,
         context=graph.context,
         eos=tuple(eos) if isinstance(eos, list) else (() if eos is None else (eos,)),
-        model=str(config.get("_name_or_path") or checkpoint.folder.name),
+        model=name or str(config.get("_name_or_path") or checkpoint.folder.name),
         quantization={
             "method": "gptq",
             "bits": checkpoint.bits,

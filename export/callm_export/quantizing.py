@@ -57,7 +57,9 @@ def quantize_and_export(
             shutil.rmtree(checkpoint, ignore_errors=True)
             fresh.rename(checkpoint)
         report["quantize_s"] = round(time.perf_counter() - began, 1)
-        spec = export_decoder(GptqCheckpoint(checkpoint), out / LLM_FOLDER, options)
+        spec = export_decoder(
+            GptqCheckpoint(checkpoint), out / LLM_FOLDER, options, llm.stem if llm.is_file() else llm.name
+        )
         if dequantized:
             save_dequantized(GptqCheckpoint(checkpoint), out / DEQUANTIZED_FOLDER, options)
         report["quantization"] = spec.quantization

@@ -9,6 +9,7 @@ present into it, so a step copies nothing and dropping the last tokens is settin
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ class State:
 
 
 class Decoder:
-    """The language model of a folder. threads: of ONNX Runtime; 0 is one per core.
+    """The language model of a folder. threads: of ONNX Runtime; 0 is half of the cores, at least one.
 
     Raises BundleError where a file is missing, damaged, or does not fit the others. States of one decoder may be used
     from several threads, one thread each.
@@ -175,9 +176,9 @@ class Decoder:
                 "the tokenizer belongs to another model",
                 "Use the model's own tokenizer",
             )
-        # Its threads sleep instead of spinning, which matters here most: stage 1 works on the same cores, and a thread
-        # that spins waits for one that was descheduled, 120 times a token (figures in docs/decoder.md).
-        self._session = cpu_session(folder / GRAPH, threads)
+        # Stage 1 works on the same cores, and a product that waits for a descheduled thread, 120 times a token, costs
+        # more than the second thread brings (figures in docs/decoder.md).
+        self._session = cpu_session(folder / GRAPH, threads or max(1, (os.cpu_count() or 1) // 2))
 
     def embed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """(T,) token ids -> (T, width) float32."""

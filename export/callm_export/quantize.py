@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,8 @@ def quantize(llm: Path, texts: Sequence[str], out: Path, recipe: GptqRecipe | No
         raise MissingExtraError("quantize", "GPTQ", "gptqmodel")
     # Below its own minimum of workers gptqmodel refuses to start.
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(max(2, os.cpu_count() or 2)))
-    with contextlib.redirect_stdout(sys.stderr):
+    llm, out = llm.resolve(), out.resolve()
+    with contextlib.redirect_stdout(sys.stderr), _elsewhere():
         import torch
         from gptqmodel import GPTQModel, QuantizeConfig
 
@@ -129,6 +131,18 @@ def quantize(llm: Path, texts: Sequence[str], out: Path, recipe: GptqRecipe | No
     # As it was: transformers rewrites it on the way.
     shutil.copy(llm / TOKENIZER, out / TOKENIZER)
     return len(rows)
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Work in a folder that goes again: gptqmodel leaves `logs/` wherever it is called from."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
 
 def _separator(llm: Path) -> int:

@@ -108,7 +108,7 @@ def test_without_gptqmodel_the_extra_is_named(tmp_path: Path, monkeypatch: pytes
         quantize(tmp_path / "llm", read_texts(CALIBRATION), tmp_path / "gptq")
 
 
-def test_gptq_then_the_device_graph(tmp_path: Path) -> None:
+def test_gptq_then_the_device_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real thing on the tiny model: weights come back near, and the decoder reads what gptqmodel wrote."""
     pytest.importorskip("gptqmodel", reason="the extra 'quantize' is not installed")
     from callm_edge.stage2.decoder import Decoder
@@ -117,7 +117,9 @@ def test_gptq_then_the_device_graph(tmp_path: Path) -> None:
 
     plain = plain_model(tmp_path / "llm")
     recipe = GptqRecipe(group=32, samples=8, length=64)
-    assert quantize(tmp_path / "llm", read_texts(CALIBRATION), tmp_path / "gptq", recipe) == 8
+    monkeypatch.chdir(tmp_path)
+    assert quantize(Path("llm"), read_texts(CALIBRATION), Path("gptq"), recipe) == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gptq", "llm"]
     checkpoint = GptqCheckpoint(tmp_path / "gptq")
     name = "model.layers.0.mlp.gate_proj"
     error = checkpoint.linear(name).dequantized() - plain[f"{name}.weight"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,9 @@ class Cameras:
 
     def __init__(self, settings: RunSettings, progress: BuildProgress | None = None) -> None:
         self._settings, self._progress = settings, progress
+        self._threads = settings.threads
+        if not settings.threads and len(settings.camera) >= (os.cpu_count() or 1):
+            self._threads = 1  # each camera has a thread of its own, and those fill the cores
         self.bundles: dict[str, Bundle] = {}
         self._backends: dict[tuple[Path, str], Backend] = {}
         self.notes: list[str] = []
@@ -87,7 +91,7 @@ class Cameras:
     def _backend(self, bundle: Bundle, name: str) -> Backend:
         key = (bundle.folder, name)
         if key not in self._backends:
-            self._backends[key] = open_backend(bundle, name, self._settings.threads, self._progress)
+            self._backends[key] = open_backend(bundle, name, self._threads, self._progress, self._settings.batch)
             if mismatch := calibration_mismatch(bundle, self._backends[key]):
                 self.notes.append(mismatch)
         return self._backends[key]

@@ -7,7 +7,19 @@ from typing import Any
 
 from callm_edge.config.settings import CameraSettings, RunSettings, Stage2Settings
 
-_TOP = ("bundle", "backend", "threads", "threshold", "stride", "fps", "realtime", "record", "store", "headless")
+_TOP = (
+    "bundle",
+    "backend",
+    "threads",
+    "batch",
+    "threshold",
+    "stride",
+    "fps",
+    "realtime",
+    "record",
+    "store",
+    "headless",
+)
 _PER_CAMERA = ("bundle", "backend", "threshold", "stride", "fps", "realtime")
 _STAGE2 = {
     "stage2": "use",

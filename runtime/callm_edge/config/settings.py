@@ -196,6 +196,7 @@ class RunSettings(_Table):
     bundle: str = DEFAULT
     backend: str = "auto"
     threads: int = Field(0, ge=0)
+    batch: int = Field(1, ge=1, le=64)
     threshold: Decibels | None = None
     stride: int = Field(1, ge=1, le=16)
     fps: float | None = Field(None, gt=0)

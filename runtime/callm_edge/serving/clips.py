@@ -17,8 +17,8 @@ import numpy as np
 from callm_edge.serving.errors import ApiError
 from callm_edge.serving.limits import Limits
 from callm_edge.serving.schemas import Embeddings
-from callm_edge.stage2.pictures import SIDE, clip_pictures
-from callm_edge.stage2.prompts import FRAMES, QUERIES, frame_indices
+from callm_edge.stage2.pictures import SIDE, clip_pictures, shown
+from callm_edge.stage2.prompts import FRAMES, QUERIES
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -31,10 +31,10 @@ _LARGEST = 65504.0  # of float16
 
 
 def read_images(urls: Sequence[str], limits: Limits, side: int = SIDE) -> np.ndarray:
-    """`image_url` parts -> (2 N, side, side, 3) RGB uint8, N at most 8: frames, then crops.
+    """`image_url` parts -> (16, side, side, 3) RGB uint8: 8 frames, then their crops.
 
     16 pictures are 8 frames and then the crops of the same frames, as our own client sends them. Any other number are
-    frames, of which 8 uniform ones count; their crops are taken from the middle.
+    frames, of which 8 uniform ones count, some of them again where there are fewer; crops are taken from the middle.
     Raises ApiError for what is no picture, and for one larger than the limit.
     """
     pictures = [_data(url, ("image/",)) for url in urls]
@@ -84,7 +84,7 @@ def _frames(pictures: Sequence[bytes], limits: Limits, side: int) -> np.ndarray:
     if not pictures:
         raise ApiError(400, "The film has no frames", "invalid_video", "messages")
     # One at a time, so that only one picture in full size is in memory, and only those that count are decoded.
-    return _both([_seen(pictures[at], at, limits, side) for at in frame_indices(len(pictures))])
+    return _both([_seen(pictures[at], at, limits, side) for at in shown(len(pictures))])
 
 
 def _both(seen: Sequence[np.ndarray]) -> np.ndarray:
@@ -118,23 +118,24 @@ def _seen(data: bytes, number: int, limits: Limits, side: int) -> np.ndarray:
 def _film(data: bytes, limits: Limits, side: int) -> tuple[np.ndarray, tuple[float, ...]]:
     from callm_edge.sources.decode import Decoder, FFmpegError
 
-    seen, times = [], []
+    found: dict[int, tuple[np.ndarray, float]] = {}
     try:
-        wanted = set(frame_indices(_film_length(data, limits)))
+        wanted = shown(_film_length(data, limits))
         container, stream = _opened(data, limits)
         with container:
             decoder = Decoder(container, stream, low_delay=True)
             for number, frame in enumerate(decoder):
                 if number in wanted:
-                    seen.append(clip_pictures([decoder.image(frame)], [None], side))
-                    times.append(float(frame.time or 0))
-                if number >= max(wanted):
+                    found[number] = clip_pictures([decoder.image(frame)], [None], side), float(frame.time or 0)
+                if number >= wanted[-1]:
                     break
     except (FFmpegError, ValueError, EOFError) as error:
         raise _no_film(limits) from error
-    if not seen:
+    if not found:
         raise _no_film(limits)
-    return _both(seen), tuple(time - times[0] for time in times)
+    # A film that ends before its header says shows its last frame again.
+    seen = [found[number if number in found else max(found)] for number in wanted]
+    return _both([pictures for pictures, _ in seen]), tuple(time - seen[0][1] for _, time in seen)
 
 
 def _no_film(limits: Limits) -> ApiError:

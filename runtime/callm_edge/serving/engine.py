@@ -10,15 +10,15 @@ from typing import Protocol
 
 import numpy as np
 
-from callm_edge.errors import BundleError, UsageError
+from callm_edge.errors import UsageError
 from callm_edge.serving.conversation import Conversation
 from callm_edge.serving.errors import ApiError
 from callm_edge.serving.generation import Continuation, Piece, Sampling, generate
-from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder, State
 from callm_edge.stage2.pictures import SIDE
 from callm_edge.stage2.prompts import QUERIES, Prompt, Template, TextTokenizer, frames_message, template
-from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
+from callm_edge.stage2.spec import LLM, Stage2Spec
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,16 @@ class DeviceEngine:
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
         spec = Stage2Spec.read(folder)
-        self._vision, self._former = cpu_session(folder / VISION, threads), cpu_session(folder / FORMER, threads)
         self._decoder = Decoder(folder / LLM, threads)
         self.width = self._decoder.spec.width
-        given = self._former.get_outputs()[0].shape[-1]
-        if given != self.width:
-            raise BundleError(
-                f"The parts in {folder} do not fit",
-                f"{FORMER} gives {given} numbers for a video token, the decoder reads {self.width}",
-                "Tune the branch with the language model that is in the bundle",
-            )
+        self._encoder = ClipEncoder(folder, self.width, threads)
         self._asking = Asking(template(spec.template), self._decoder.tokenizer, spec.message)
 
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         """See Engine.encode. The pictures of all clips go through the vision encoder as one batch."""
-        features = self._vision.run(None, {self._vision.get_inputs()[0].name: np.concatenate(clips)})[0]
+        features = self._encoder.features(np.concatenate(clips))
         of_each = np.split(features, np.cumsum([len(clip) for clip in clips])[:-1])
-        name = self._former.get_inputs()[0].name
-        return [self._former.run(None, {name: one[None].astype(np.float32)})[0][0] for one in of_each]
+        return [self._encoder.queries(one) for one in of_each]
 
     def reply(self, video: np.ndarray, talk: Conversation, sampling: Sampling, cancelled: Callable[[], bool]) -> Reply:
         """See Engine.reply."""

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from callm_edge.errors import BundleError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.verdict import Verdict
-from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder, State
 from callm_edge.stage2.ledger import Ledger
 from callm_edge.stage2.pictures import clip_pictures, shown
 from callm_edge.stage2.prompts import NO, YES, Prompt, frames_message, template
-from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
+from callm_edge.stage2.spec import LLM, Stage2Spec
 
 ANSWER_TOKENS = 96  # of a free question
 
@@ -32,15 +31,8 @@ class DeviceBranch:
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
         self._spec = Stage2Spec.read(folder)
-        self._vision, self._former = cpu_session(folder / VISION, threads), cpu_session(folder / FORMER, threads)
         self._decoder = Decoder(folder / LLM, threads)
-        width = self._former.get_outputs()[0].shape[-1]
-        if width != self._decoder.spec.width:
-            raise BundleError(
-                f"The parts in {folder} do not fit",
-                f"{FORMER} gives {width} numbers for a video token, the decoder reads {self._decoder.spec.width}",
-                "Tune the branch with the language model that is in the bundle",
-            )
+        self._encoder = ClipEncoder(folder, self._decoder.spec.width, threads)
         self._template = template(self._spec.template)
         self._answers = [self._template.answer_ids(self._decoder.tokenizer, answer) for answer in (YES, NO)]
 
@@ -73,9 +65,9 @@ class DeviceBranch:
         frames = [clip.frames[at] for at in shown(len(clip.frames))]
         pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
         ledger.step("pictures")
-        features = self._vision.run(None, {self._vision.get_inputs()[0].name: pictures})[0]
+        features = self._encoder.features(pictures)
         ledger.step("encode")
-        video = self._former.run(None, {self._former.get_inputs()[0].name: features[None].astype(np.float32)})[0][0]
+        video = self._encoder.queries(features)
         ledger.step("qformer")
         seen = _Seen(self._message(frames))
         before = self._prompt(seen, self._spec.abnormal_question).before

@@ -48,7 +48,9 @@ def test_sixteen_pictures_are_frames_and_their_crops(picture: Callable[..., byte
     assert tones(seen) == pytest.approx([10 * i for i in range(16)], abs=1)
 
 
-@pytest.mark.parametrize(("count", "frames"), [(1, [0]), (5, [0, 1, 2, 3, 4]), (20, [0, 2, 5, 7, 10, 12, 15, 17])])
+@pytest.mark.parametrize(
+    ("count", "frames"), [(1, [0] * 8), (5, [0, 0, 1, 1, 2, 3, 3, 4]), (20, [0, 2, 5, 7, 10, 12, 15, 17])]
+)
 def test_any_other_number_are_frames(picture: Callable[..., bytes], count: int, frames: list[int]) -> None:
     seen = read_images([url(picture(10 * i)) for i in range(count)], LIMITS)
     assert tones(seen) == pytest.approx([10 * i for i in frames] * 2, abs=1)
@@ -60,8 +62,8 @@ def test_crops_are_taken_from_the_middle_and_colours_stay_where_they_are() -> No
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     seen = read_images([url(file.getvalue(), "image/png")], LIMITS)
-    assert seen[1, 112, 112].tolist() == [250, 130, 10]
-    assert seen[1, 2, 2].tolist() == [250, 130, 10]
+    assert seen[8, 112, 112].tolist() == [250, 130, 10]
+    assert seen[8, 2, 2].tolist() == [250, 130, 10]
     assert seen[0, 2, 2].tolist() == [0, 0, 0]
 
 
@@ -73,6 +75,14 @@ def test_films_give_uniform_frames_and_their_times(film: Callable[..., bytes], p
     seen, times = read_video(f"data:video/jpeg;base64,{frames}", LIMITS)
     assert times == ()
     assert tones(seen) == pytest.approx([20 * i for i in range(8)] * 2, abs=1)
+
+
+def test_what_is_shorter_than_8_frames_is_seen_again(film: Callable[..., bytes], picture: Callable[..., bytes]) -> None:
+    seen = read_images([url(picture(60 * i), "image/jpeg") for i in range(3)], LIMITS)
+    assert tones(seen) == pytest.approx([0, 0, 0, 60, 60, 60, 120, 120] * 2, abs=2)
+    seen, times = read_video(url(film(2), "video/mp4"), LIMITS)
+    assert len(seen) == 16
+    assert times == pytest.approx([0.0] * 4 + [0.1] * 4)
 
 
 def test_bombs_are_refused_by_their_headers(film: Callable[..., bytes], picture: Callable[..., bytes]) -> None:
@@ -108,8 +118,8 @@ def test_a_film_whose_pictures_grow_is_held_to_the_limit(picture: Callable[..., 
             packet.time_base, packet.stream = Fraction(1, 10), stream
             container.mux(packet)
     film = url(file.getvalue(), "video/mp4")
-    assert len(read_video(film, Limits())[1]) == 6
-    assert len(read_video(film, LIMITS)[1]) == 3
+    assert len(set(read_video(film, Limits())[1])) == 6
+    assert len(set(read_video(film, LIMITS)[1])) == 3
 
 
 @pytest.mark.parametrize(
@@ -155,5 +165,5 @@ def test_damage_never_ends_in_anything_but_a_refusal(data: st.DataObject) -> Non
         status, shape = error.status, None
     else:
         status, shape = 200, seen.shape
-    assert (status, shape) in {(400, None), (413, None), (200, (2, 224, 224, 3))}
+    assert (status, shape) in {(400, None), (413, None), (200, (16, 224, 224, 3))}
     assert kind != "GIF" or status == 400

@@ -38,6 +38,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--epochs", type=click.IntRange(1), help="Passes through the language model.  [default: 4]")
 @click.option("--batch", type=click.IntRange(1), help="Clips of a step through the language model.  [default: 8]")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of AdamW.  [default: 5e-4]")
+@click.option(
+    "--gray",
+    type=click.FloatRange(0, 1),
+    default=0.33,
+    show_default=True,
+    help="Share of the clips to learn from that are seen in gray.",
+)
 @click.option("--message/--no-message", default=None, help="Tell the model when the frames were taken.  [default: no]")
 @click.option(
     "--dtype",
@@ -61,6 +68,7 @@ def tune(
     epochs: int | None,
     batch: int | None,
     learning_rate: float | None,
+    gray: float,
     message: bool | None,
     dtype: str,
     seed: int | None,
@@ -83,7 +91,7 @@ def tune(
     from callm_export.checkpoint import Checkpoint
     from callm_export.mini import smollm2_folder
     from callm_export.vlm.tune_run import finish, prepared, tune_with_progress, write_encoder
-    from callm_export.vlm.tuning import Tuning, tune_recipe
+    from callm_export.vlm.tuning import Tuning, speak_up, tune_recipe
 
     if Checkpoint(out).exists() and not resume:
         raise UsageError(
@@ -97,9 +105,11 @@ def tune(
     model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=not no_crops), dtype=getattr(torch, dtype))
     if start:
         model.load_trained(start)
+    else:
+        speak_up(model.video_former)
     vision = write_encoder(model, out)
-    lessons = prepared(data, vision, threads or 0, errors)
-    held = prepared(validation, vision, threads or 0, errors)
+    lessons = prepared(data, vision, threads or 0, gray, errors)
+    held = prepared(validation, vision, threads or 0, 0.0, errors)
     recipe = tune_recipe(
         head_epochs=0 if start and head_epochs is None else head_epochs,
         epochs=epochs,

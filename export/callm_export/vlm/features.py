@@ -2,6 +2,7 @@
 
 Of a clip are kept its frames, the crops around stage 1's error peaks and, for learning only, guided crops: the same,
 but around what is marked as abnormal where stage 1's miss it. So the branch learns from more of what stage 1 may show.
+A share of the clips to learn from is seen in gray, as many cameras see.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from callm_edge import atomic
@@ -24,33 +26,39 @@ from callm_export.vlm.crops import guided_points
 class Features:
     """Features of the clips of a set, in its folder, by the encoder's sha256.
 
-    vision: vision.onnx of the branch. threads: of ONNX Runtime.
+    vision: vision.onnx of the branch. threads: of ONNX Runtime. gray: share of the clips that are seen in gray.
     """
 
-    def __init__(self, clips: ClipSet, vision: Path, threads: int = 1) -> None:
-        self.clips = clips
+    def __init__(self, clips: ClipSet, vision: Path, threads: int = 1, gray: float = 0.0) -> None:
+        self.clips, self._gray = clips, gray
         self._session: Any = cpu_session(vision, threads)
         digest = hashlib.sha256(vision.read_bytes()).hexdigest()[:12]
         self.folder = clips.folder / "features" / digest
 
     def prepare(self, record: ClipRecord) -> None:
         """Compute what is not there yet."""
-        path = self._path(record.name)
+        path = self._path(record)
         if not path.exists():
             with atomic.replacing(path) as temporary:
                 np.save(temporary, self._computed(record))
 
     def load(self, record: ClipRecord) -> np.ndarray:
         """(3 F, tokens, width) float16 of the clip's F frames: frames, crops, guided crops. Raises UserError."""
-        path = self._path(record.name)
+        path = self._path(record)
         try:
             found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{path} cannot be read", str(error), "Delete it: it is computed again") from error
         return found
 
+    def in_gray(self, record: ClipRecord) -> bool:
+        """Whether this clip is one of those seen in gray: always the same ones."""
+        return int(hashlib.sha256(record.name.encode()).hexdigest()[:8], 16) / 2**32 < self._gray
+
     def _computed(self, record: ClipRecord) -> np.ndarray:
         images, peaks, _ = seen(Clip.load(self.clips.path(record.name)))
+        if self.in_gray(record):
+            images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
         count = len(images)
         found = np.concatenate([self._encoded(batch) for batch in np.split(clip_pictures(images, peaks), 2)])
         guided = found[count:].copy()
@@ -65,5 +73,5 @@ class Features:
         features: np.ndarray = self._session.run(None, {"pictures": pictures})[0]
         return features.astype(np.float16)
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
+    def _path(self, record: ClipRecord) -> Path:
+        return self.folder / f"{record.name}{'.gray' if self.in_gray(record) else ''}.npy"

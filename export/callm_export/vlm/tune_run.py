@@ -28,12 +28,15 @@ STAGE2 = "stage2"
 WEIGHTS = "video_former.safetensors"
 
 
-def prepared(folders: Sequence[Path], vision: Path, threads: int, console: Console) -> Lessons:
-    """Lessons of clip sets with the features of their clips, computed where they are not there yet."""
+def prepared(folders: Sequence[Path], vision: Path, threads: int, gray: float, console: Console) -> Lessons:
+    """Lessons of clip sets with the features of their clips, computed where they are not there yet.
+
+    gray: share of the clips that are seen in gray.
+    """
     found: Lessons = []
     for folder in folders:
         clips = ClipSet(folder)
-        lessons, features = read_lessons(clips), Features(clips, vision, threads)
+        lessons, features = read_lessons(clips), Features(clips, vision, threads, gray)
         records = [lesson.record for lesson in lessons]
         with_bar(f"Features of {folder.name}", records, features.prepare, console)
         found += [(lesson, features) for lesson in lessons]

@@ -28,12 +28,15 @@ from callm_edge.stage2.prompts import ABNORMAL_QUESTION, frames_message
 from callm_edge.stage2.torch_model import VideoLanguageModel
 from callm_edge.stage2.torch_model.video_former import MiniVideoFormer, VideoFormer
 from callm_export.checkpoint import Checkpoint, Progress
-from callm_export.instructions import collate, example
+from callm_export.instructions import example
+from callm_export.instructions.example import IGNORED
 from callm_export.vlm.features import Features
 from callm_export.vlm.lessons import Lesson, pictures_of
+from callm_export.vlm.packing import Packed, pack
 from callm_export.vlm.threshold import balanced_accuracy, best_threshold
 
 CHECKPOINT_SECONDS = 60.0
+PLACE_STD = 0.5  # of untrained positions
 NORMAL = "normal"
 
 
@@ -42,7 +45,8 @@ class TuneRecipe:
     """How to tune.
 
     head_epochs: passes with the kinds' head alone. epochs: passes through the language model after them.
-    head_batch, batch: clips of a step. head_rate, learning_rate, last_rate: of AdamW; the first for head_epochs, the
+    head_batch, batch: clips of a step. instructions: of each of
+    them in a step. head_rate, learning_rate, last_rate: of AdamW; the first for head_epochs, the
     others where the cosine begins and ends. (The paper's 3e-5 to 1e-5 go on from weights that were trained on a million
     clips.) warm_up: share of all steps with a rising rate. head_weight: of the heads' losses
     beside the language model's; crop_weight: of the crops' among them.
@@ -54,6 +58,7 @@ class TuneRecipe:
     epochs: int = 4
     head_batch: int = 16
     batch: int = 8
+    instructions: int = 3
     head_rate: float = 5e-4
     learning_rate: float = 5e-4
     last_rate: float = 2e-5
@@ -65,7 +70,7 @@ class TuneRecipe:
     noise: float = 0.1
     message: bool = False
     seed: int = 0
-    validation_clips: int = 120
+    validation_clips: int = 80
 
 
 def tune_recipe(**changes: Any) -> TuneRecipe:
@@ -81,6 +86,34 @@ class Step:
     done: float
     loss: float
     left_s: float
+
+
+def speak_up(former: VideoFormer) -> None:
+    """Let an untrained former's positions be nearly as loud as what lies there, which has 1 after its norm.
+
+    Of 0.02, as transformers begin with, order in time and place drowns, and is learnt late.
+    """
+    embeddings = [former.frame_position.weight]
+    if isinstance(former, MiniVideoFormer):
+        embeddings += [former.place, former.kind.weight]
+    for embedding in embeddings:
+        nn.init.normal_(embedding, std=PLACE_STD)
+
+
+def packed_loss(model: VideoLanguageModel, queries: Tensor, packed: Packed) -> Tensor:
+    """Mean negative log likelihood (nats) of all labelled tokens of a packed batch. queries: (B, 32, W)."""
+    embeds = model.inputs_embeds(queries, torch.from_numpy(packed.token_ids))
+    unseen = torch.from_numpy(~packed.sees)[:, None]
+    mask = torch.zeros(unseen.shape, dtype=embeds.dtype).masked_fill_(unseen, torch.finfo(embeds.dtype).min)
+    positions = torch.from_numpy(packed.positions)
+    hidden = model.llm.base_model(
+        inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
+    ).last_hidden_state
+    targets = torch.from_numpy(packed.labels)[:, 1:]
+    learnt = targets != IGNORED
+    # The vocabulary is the widest layer: only labelled positions pay for it.
+    logits = model.llm.get_output_embeddings()(hidden[:, :-1][learnt])
+    return F.cross_entropy(logits.float(), targets[learnt])
 
 
 class _Learner(nn.Module):
@@ -241,13 +274,15 @@ class Tuning:
         return torch.from_numpy(np.stack(rows)), np.stack(shown)
 
     def _answer_loss(self, queries: Tensor, lessons: Sequence[Lesson], rngs: Sequence[np.random.Generator]) -> Tensor:
-        examples = []
+        clips = []
         for lesson, rng in zip(lessons, rngs, strict=True):
-            instruction = lesson.instructions[int(rng.integers(len(lesson.instructions)))]
+            count = min(self.recipe.instructions, len(lesson.instructions))
             message = frames_message(lesson.record.times_s) if self.recipe.message else ""
-            examples.append(example(instruction, self.model.template, self.model.tokenizer, message))
-        batch = {key: torch.from_numpy(value) for key, value in collate(examples).items()}
-        return self.model.loss(queries, batch["token_ids"], batch["labels"])
+            chosen = rng.choice(len(lesson.instructions), count, replace=False)
+            clips.append(
+                [example(lesson.instructions[at], self.model.template, self.model.tokenizer, message) for at in chosen]
+            )
+        return packed_loss(self.model, queries, pack(clips, self.model.placeholder))
 
     def _set_rate(self, epoch: int, number: int, steps: int) -> None:
         recipe = self.recipe

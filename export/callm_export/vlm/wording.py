@@ -76,7 +76,7 @@ _NAMES: dict[str, str] = {
     "vehicle": r"vehicle|\bvan\b|\bcars?\b|truck|\bdriv",
     "skateboarder": r"skat",
     "wheelchair": r"wheelchair",
-    "thrown-object": r"thr(ow|ew)",
+    "thrown-object": r"thr(ow|ew)|\bflies\b",
     "fall": r"\bfall|\bfell\b|\blies\b|\blying\b",
     "runner": r"\brun|\bran\b",
     "against-flow": r"against the flow|wrong (direction|way)",

@@ -1,0 +1,34 @@
+"""The threshold of yes and no."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callm_export.vlm.threshold import balanced_accuracy, best_threshold
+
+CLIPS = st.lists(st.tuples(st.booleans(), st.floats(0.001, 0.999)), min_size=2, max_size=30).filter(
+    lambda rows: len({truth for truth, _ in rows}) == 2
+)
+
+
+@given(CLIPS, st.floats(0, 1))
+def test_no_other_threshold_is_better(rows: list[tuple[bool, float]], other: float) -> None:
+    truth = np.array([row[0] for row in rows])
+    probability = np.array([row[1] for row in rows])
+    threshold = best_threshold(truth, probability)
+    assert 0 <= threshold <= 1
+    chosen = balanced_accuracy(truth, probability >= threshold)
+    assert chosen >= balanced_accuracy(truth, probability >= other) - 1e-9
+
+
+def test_far_from_both_classes() -> None:
+    truth = np.array([False, False, True, True])
+    assert best_threshold(truth, np.array([0.1, 0.2, 0.8, 0.9])) == pytest.approx(0.5)
+
+
+def test_balanced_accuracy_does_not_depend_on_the_share() -> None:
+    truth = np.array([True, False, False, False])
+    assert balanced_accuracy(truth, np.array([True, True, False, False])) == pytest.approx((1 + 2 / 3) / 2)

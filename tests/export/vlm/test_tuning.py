@@ -1,0 +1,166 @@
+"""Tuning: it learns, only what it should, and goes on after a kill as if nothing had been."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra 'vlm' is not installed")
+transformers = pytest.importorskip("transformers", reason="the extra 'vlm' is not installed")
+
+from callm_edge.errors import UserError  # noqa: E402
+from callm_edge.stage2.prompts import template  # noqa: E402
+from callm_edge.stage2.torch_model import MiniConfig, VideoLanguageModel  # noqa: E402
+from callm_edge.stage2.torch_model.config import VideoFormerConfig  # noqa: E402
+from callm_edge.stage2.torch_model.frame_encoder import LiteGrid  # noqa: E402
+from callm_edge.stage2.torch_model.video_former import MiniVideoFormer  # noqa: E402
+from callm_export.vlm.clip_set import ClipRecord  # noqa: E402
+from callm_export.vlm.features import Features  # noqa: E402
+from callm_export.vlm.lessons import Lesson, instructions_of  # noqa: E402
+from callm_export.vlm.tuning import TuneRecipe, Tuning, speak_up  # noqa: E402
+
+from .conftest import record_of  # noqa: E402
+
+RECIPE = TuneRecipe(head_epochs=3, epochs=2, head_batch=4, batch=4, head_rate=3e-3, learning_rate=3e-3, noise=0.05)
+KINDS = ["cyclist", None] * 6
+
+
+class Letters:
+    """A token for each character of ASCII, and three special ones."""
+
+    size = 131
+    special = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+
+    def encode(self, text: str, special: bool = True) -> list[int]:
+        return [min(ord(letter), 127) for letter in text]
+
+    def decode(self, ids: Any) -> str:
+        return "".join(chr(token) for token in ids if token < 128)
+
+    def id(self, token: str) -> int:
+        return 128 + self.special.index(token)
+
+
+class Drawn:
+    """Features that tell the kind in every crop. loads: how often they were asked for."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+
+    def load(self, record: ClipRecord) -> np.ndarray:
+        self.loads += 1
+        rng = np.random.default_rng(list(record.name.encode()))
+        features = rng.standard_normal((24, 53, 320)).astype(np.float16)
+        if record.abnormal:
+            features[8:, :, :160] += 2
+        return features
+
+
+def tiny_mini(crops: bool = True) -> VideoLanguageModel:
+    torch.manual_seed(0)
+    config = MiniConfig(
+        crops=crops, video=VideoFormerConfig(hidden=32, layers=1, heads=2, feed_forward=32, positions=8, dropout=0.1)
+    )
+    llm = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=132,
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            tie_word_embeddings=True,
+        )
+    )
+    former = MiniVideoFormer(config.video, 32, 49, crops)
+    former.match_scale(llm.get_input_embeddings().weight)
+    speak_up(former)
+    return VideoLanguageModel(config, LiteGrid(), former, llm, template("chatml"), Letters())
+
+
+def tuning(folder: Path, recipe: TuneRecipe = RECIPE, resume: bool = False, crops: bool = True) -> Tuning:
+    features = cast(Features, Drawn())
+    records = [record_of(f"clip{at}", kind) for at, kind in enumerate(KINDS)]
+    said = instructions_of(records)
+    lessons = [(Lesson(record, tuple(one for one in said if one.media == record.name)), features) for record in records]
+    held = [(Lesson(record_of(f"held{at}", kind), ()), features) for at, kind in enumerate(KINDS)]
+    return Tuning(folder, tiny_mini(crops), lessons, held, recipe, resume)
+
+
+def trained(run: Tuning) -> dict[str, Any]:
+    return {key: value.clone() for key, value in run.model.video_former.state_dict().items()}
+
+
+def test_it_learns_to_tell_kinds_apart(tmp_path: Path) -> None:
+    run = tuning(tmp_path, replace(RECIPE, head_epochs=12))
+    frozen = {key: value.clone() for key, value in run.model.llm.state_dict().items()}
+    before = trained(run)
+    run.run()
+    history = run.progress.history
+    assert len(history) == 14
+    assert history[11]["loss"] < 0.7 * history[0]["loss"]
+    assert history[11]["right_kinds"] >= 0.9  # on clips that were not learnt
+    assert 0 <= history[-1]["threshold"] <= 1
+    assert {"balanced_accuracy", "loss", "epoch"} <= history[-1].keys()
+    for key, value in run.model.llm.state_dict().items():
+        assert torch.equal(frozen[key], value), key
+    changed = [key for key, value in trained(run).items() if not torch.equal(before[key], value)]
+    assert {"query_tokens", "projection.weight", "frame_position.weight"} <= set(changed)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [2, 13])
+def test_killed_and_resumed_is_the_same(tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tuning(tmp_path / "whole")
+    whole.run()
+    monkeypatch.setattr("callm_export.vlm.tuning.CHECKPOINT_SECONDS", 0.0)
+    steps = 0
+
+    def kill(_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        tuning(tmp_path / "cut").run(on_step=kill)
+    again = tuning(tmp_path / "cut", resume=True)
+    assert (again.progress.epoch, again.progress.step) != (0, 0)
+    again.run()
+    found = trained(again)
+    for key, value in trained(whole).items():
+        assert torch.allclose(found[key], value, atol=1e-6), key
+    assert len(again.progress.history) == len(whole.progress.history)
+
+
+def test_another_recipe_is_refused(tmp_path: Path) -> None:
+    run = tuning(tmp_path)
+    run._save()
+    with pytest.raises(UserError, match="cannot be resumed"):
+        tuning(tmp_path, replace(RECIPE, batch=2), resume=True)
+
+
+def test_full_frames_alone(tmp_path: Path) -> None:
+    run = tuning(tmp_path, replace(RECIPE, head_epochs=1, epochs=1), crops=False)
+    run.run()
+    assert len(run.progress.history) == 2
+
+
+def test_nothing_to_learn(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to learn"):
+        Tuning(tmp_path, tiny_mini(), [], [], RECIPE, False)
+
+
+def test_divergence_is_told(tmp_path: Path) -> None:
+    run = tuning(tmp_path)
+    with torch.no_grad():
+        run.model.video_former.projection.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match="diverged"):
+        run.run()

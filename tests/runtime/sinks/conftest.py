@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,17 +97,26 @@ def port(broker: RealBroker) -> int:
 
 
 @pytest.fixture
-def heard(port: int) -> Iterator[dict[str, list[str]]]:
+def listening() -> threading.Event:
+    """Set while `heard` is subscribed: what is published before that, and not retained, it never hears."""
+    return threading.Event()
+
+
+@pytest.fixture
+def heard(port: int, listening: threading.Event) -> Iterator[dict[str, list[str]]]:
     """Everything that any client publishes, by topic."""
     topics: dict[str, list[str]] = {}
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
     client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+    client.on_subscribe = lambda *_: listening.set()
+    client.on_disconnect = lambda *_: listening.clear()
+    client.reconnect_delay_set(1, 1)
     client.on_message = lambda client, data, message: topics.setdefault(message.topic, []).append(
         message.payload.decode()
     )
     client.connect("127.0.0.1", port)
     client.loop_start()
-    wait_until(client.is_connected)
+    wait_until(listening.is_set)
     yield topics
     client.disconnect()
     client.loop_stop()

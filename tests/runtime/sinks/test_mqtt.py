@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -69,16 +70,24 @@ def test_after_kill_9_the_broker_says_offline(
 
 
 def test_a_broker_that_forgot_everything_is_told_again(
-    broker: Any, heard: dict[str, list[str]], until: Callable[..., None], camera: Any, event: Event
+    broker: Any,
+    heard: dict[str, list[str]],
+    listening: threading.Event,
+    until: Callable[..., None],
+    camera: Any,
+    event: Event,
 ) -> None:
     sink = Mqtt(Broker("127.0.0.1", broker.port, device="box"))
     sink.started([camera])
     until(lambda: heard.get("callm-edge/box/status") == ["online"])
     broker.stop()
-    until(lambda: not sink._client.is_connected())
+    until(lambda: not sink._client.is_connected() and not listening.is_set())
     sink.event(event)
     heard.clear()
+    sink._client.loop_stop()  # comes back after the listener, which would miss what is said before it
     broker.start()
+    until(listening.is_set)
+    sink._client.loop_start()
     until(lambda: "online" in heard.get("callm-edge/box/status", []) and "callm-edge/box/events" in heard)
     assert heard["callm-edge/box/gate/anomaly"][-1] == "ON"
     assert json.loads(heard["callm-edge/box/events"][0])["id"] == "ab12"

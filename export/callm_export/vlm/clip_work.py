@@ -16,7 +16,7 @@ from callm_edge.stage1.choose import open_backend
 from callm_edge.stage1.scorer import OrtScorer
 from callm_export.vlm.clip_set import ClipSet
 from callm_export.vlm.footage_clips import Footage, FootageClips, data_set
-from callm_export.vlm.plaza_clips import PlazaClips, day, days_for
+from callm_export.vlm.plaza_clips import DRAFT, PlazaClips, day, days_for
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,8 +36,11 @@ def with_bar(what: str, items: Sequence[Item], work: Callable[[Item], Result], c
 
 def draw_plaza(clips: ClipSet, split: str, count: int, bundle: str, console: Console) -> None:
     """Draw days of the plaza until there are `count` clips; complete days are kept."""
-    opened = Bundle.load(bundle)
-    drawing = PlazaClips(clips, OrtScorer(opened.score_path, 1), opened.name)
+    if split == DRAFT:
+        drawing = PlazaClips(clips, None)
+    else:
+        opened = Bundle.load(bundle)
+        drawing = PlazaClips(clips, OrtScorer(opened.score_path, 1), opened.name)
     known = clips.groups()
 
     def work(number: int) -> None:

@@ -12,6 +12,7 @@ from callm_edge.events.clip import Clip
 from callm_edge.plaza import ANOMALIES, Plaza
 from callm_edge.stage1.scores import Scores
 from callm_export.vlm.clip_set import ClipSet
+from callm_export.vlm.crops import shows
 from callm_export.vlm.plaza_clips import (
     LONGEST_S,
     SHORTEST_S,
@@ -100,3 +101,24 @@ def test_balanced() -> None:
     assert [record.name for record in balanced(records, 2)] == ["a", "b"]
     with pytest.raises(UserError, match="3 abnormal"):
         balanced(records, 6)
+
+
+def test_drafts_point_at_movers_and_at_what_is_wrong(tmp_path: Path) -> None:
+    clips = ClipSet(tmp_path)
+    plaza = Plaza(400_000, ["cyclist"], 40.0)
+    stretches = (*abnormal_stretches(plaza, 2), *normal_stretches(plaza, 1))
+    [*wrong, right] = PlazaClips(clips, None).draw(Day("d", plaza, stretches))
+    assert all(peak is not None for record in (*wrong, right) for peak in record.peaks)
+    # Nowhere on the plaza but where something is: an empty place has no error.
+    image = Clip.load(clips.path(right.name)).frames[0].image()
+    x, y = right.peaks[0] or (0, 0)
+    assert 0 <= x < image.shape[1]
+    assert 0 <= y < image.shape[0]
+    seen = [
+        shows(peak, boxes, record.size)
+        for record in wrong
+        for peak, boxes in zip(record.peaks, record.boxes, strict=False)
+    ]
+    assert 0 < sum(seen) < len(seen)
+    again = PlazaClips(ClipSet(tmp_path / "again"), None).draw(Day("d", plaza, stretches))
+    assert again == [*wrong, right]

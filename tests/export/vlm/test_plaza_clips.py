@@ -117,7 +117,7 @@ def test_drafts_point_at_movers_and_at_what_is_wrong(tmp_path: Path) -> None:
     seen = [
         shows(peak, boxes, record.size)
         for record in wrong
-        for peak, boxes in zip(record.peaks, record.boxes, strict=False)
+        for peak, boxes in zip(record.peaks, record.boxes, strict=True)
     ]
     assert 0 < sum(seen) < len(seen)
     again = PlazaClips(ClipSet(tmp_path / "again"), None).draw(Day("d", plaza, stretches))

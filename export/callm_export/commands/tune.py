@@ -35,7 +35,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--no-crops", is_flag=True, help="Learn from full frames alone.")
 @click.option("--head-epochs", type=click.IntRange(0), help="Passes before the language model is asked.  [default: 20]")
-@click.option("--epochs", type=click.IntRange(1), help="Passes through the language model.  [default: 4]")
+@click.option("--epochs", type=click.IntRange(0), help="Passes through the language model.  [default: 4]")
 @click.option("--batch", type=click.IntRange(1), help="Clips of a step through the language model.  [default: 8]")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of AdamW.  [default: 5e-4]")
 @click.option(

@@ -28,6 +28,12 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--out", required=True, type=FOLDER, metavar="DIR", help="Folder of the run.")
 @click.option("--llm", type=FOLDER, metavar="DIR", help="Language model's folder.  [default: SmolLM2-135M-Instruct]")
 @click.option(
+    "--decoder",
+    type=FOLDER,
+    metavar="DIR",
+    help="The same as the device runs it (callm-edge quantize): completes stage2/, and its answers set the threshold.",
+)
+@click.option(
     "--start",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
@@ -37,6 +43,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--head-epochs", type=click.IntRange(0), help="Passes before the language model is asked.  [default: 20]")
 @click.option("--epochs", type=click.IntRange(0), help="Passes through the language model.  [default: 4]")
 @click.option("--batch", type=click.IntRange(1), help="Clips of a step through the language model.  [default: 8]")
+@click.option("--instructions", type=click.IntRange(1), help="Of each clip in such a step.  [default: 3]")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of AdamW.  [default: 5e-4]")
 @click.option(
     "--gray",
@@ -62,11 +69,13 @@ def tune(
     validation: tuple[Path, ...],
     out: Path,
     llm: Path | None,
+    decoder: Path | None,
     start: Path | None,
     no_crops: bool,
     head_epochs: int | None,
     epochs: int | None,
     batch: int | None,
+    instructions: int | None,
     learning_rate: float | None,
     gray: float,
     message: bool | None,
@@ -114,17 +123,19 @@ def tune(
         head_epochs=0 if start and head_epochs is None else head_epochs,
         epochs=epochs,
         batch=batch,
+        instructions=instructions,
         learning_rate=learning_rate,
         message=message,
         seed=seed,
     )
     tuning = Tuning(out, model, lessons, held, recipe, resume)
     tune_with_progress(tuning, errors, as_json)
-    report = finish(tuning, [path.name for path in data], folder.name, errors)
+    report = finish(tuning, [path.name for path in data], folder.name, errors, decoder)
     if as_json:
         click.echo(json.dumps({"type": "summary", **report}))
     errors.print(
         f"Threshold {report['threshold']:.4f} by {report['validation_clips']} validation clips\n"
-        f"Copy {report['stage2']} into a bundle, with the language model as its llm/ (callm-edge quantize)",
+        f"Copy {report['stage2']} into a bundle"
+        + ("" if decoder else ", with the language model as its llm/ (callm-edge quantize)"),
         soft_wrap=True,
     )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from callm_edge import __version__, atomic
-from callm_edge.stage2.spec import VISION, Stage2Spec
+from callm_edge.events.clip import Clip
+from callm_edge.stage2.device import DeviceBranch
+from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
 from callm_edge.stage2.torch_model import VideoLanguageModel
 from callm_export.vlm.clip_set import ClipSet
 from callm_export.vlm.clip_work import with_bar
@@ -71,23 +75,21 @@ def tune_with_progress(tuning: Tuning, console: Console, as_json: bool) -> None:
         tuning.run(on_step, on_epoch)
 
 
-def finish(tuning: Tuning, data: Sequence[str], llm: str, console: Console) -> dict[str, Any]:
-    """Calibrate the threshold on the validation clips, and write the trained part, its ONNX graph and stage2.json."""
+def finish(
+    tuning: Tuning, data: Sequence[str], llm: str, console: Console, decoder: Path | None = None
+) -> dict[str, Any]:
+    """Write the trained part, its ONNX graph and stage2.json, with the threshold that suits the validation clips.
+
+    decoder: the language model as the device runs it, `llm` of a bundle's stage2. Where it is given, it gets into the
+    folder too, and the threshold is chosen by the device's own answers, which 4 bits move.
+    """
     folder = tuning.folder
     model: VideoLanguageModel = tuning.model
     model.save_trained(folder / WEIGHTS)
-    truth, probability = tuning.probabilities(tuning.validation)
-    calibration: dict[str, Any] = {"clips": len(truth)}
-    threshold = 0.5
-    if truth.any() and not truth.all():
-        threshold = best_threshold(truth, probability)
-        calibration["balanced_accuracy"] = round(balanced_accuracy(truth, probability >= threshold), 4)
-    else:
-        console.print("[yellow]The threshold stays 0.5:[/] there are no validation clips of both classes")
-    difference = export_former(model, folder / STAGE2 / "former.onnx")
+    difference = export_former(model, folder / STAGE2 / FORMER)
     spec = Stage2Spec(
         template=model.template.name,
-        threshold=threshold,
+        threshold=0.5,
         message=tuning.recipe.message,
         training={
             "data": list(data),
@@ -95,19 +97,43 @@ def finish(tuning: Tuning, data: Sequence[str], llm: str, console: Console) -> d
             "recipe": tuning.record["recipe"],
             "clips": len(tuning.lessons),
             "abnormal_clips": sum(lesson.record.abnormal for lesson, _ in tuning.lessons),
-            "calibration": calibration,
             "history": tuning.progress.history,
             "made_with": f"callm-edge {__version__}",
         },
     )
     spec.write(folder / STAGE2)
+    if decoder:
+        shutil.copytree(decoder, folder / STAGE2 / LLM, dirs_exist_ok=True)
+        truth, probability = _device_probabilities(tuning, folder / STAGE2, console)
+    else:
+        truth, probability = tuning.probabilities(tuning.validation)
+    calibration: dict[str, Any] = {"clips": len(truth), "by": "device" if decoder else "torch"}
+    if truth.any() and not truth.all():
+        threshold = best_threshold(truth, probability)
+        calibration["balanced_accuracy"] = round(balanced_accuracy(truth, probability >= threshold), 4)
+        training = {**spec.training, "calibration": calibration}
+        spec = spec.model_copy(update={"threshold": threshold, "training": training})
+        spec.write(folder / STAGE2)
+    else:
+        console.print("[yellow]The threshold stays 0.5:[/] there are no validation clips of both classes")
     return {
-        "threshold": round(threshold, 6),
+        "threshold": round(spec.threshold, 6),
         "validation_clips": len(truth),
         "validation_balanced_accuracy": calibration.get("balanced_accuracy"),
         "former_difference": difference,
         "stage2": str(folder / STAGE2),
     }
+
+
+def _device_probabilities(tuning: Tuning, folder: Path, console: Console) -> tuple[np.ndarray, np.ndarray]:
+    branch = DeviceBranch(folder, torch.get_num_threads())
+
+    def asked(pair: tuple[Lesson, Features]) -> float:
+        lesson, features = pair
+        return branch.probability(Clip.load(features.clips.path(lesson.record.name)))
+
+    found = with_bar("Calibrating", tuning.validation, asked, console)
+    return np.array([lesson.record.abnormal for lesson, _ in tuning.validation]), np.array(found)
 
 
 def write_encoder(model: VideoLanguageModel, folder: Path) -> Path:

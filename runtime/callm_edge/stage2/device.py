@@ -40,9 +40,7 @@ class DeviceBranch:
         """See Branch.judge."""
         ledger = Ledger()
         seen = self._see(clip, ledger)
-        first = self._read(seen, self._spec.abnormal_question, ledger)
-        probability = self._decoder.answer_probability(first, *self._answers)
-        ledger.step("answer")
+        probability = self._probability(seen, ledger)
         abnormal = probability >= self._spec.threshold
         pieces: list[str] = []
         if abnormal:
@@ -53,6 +51,11 @@ class DeviceBranch:
             ledger.step("decode")
         explanation = self._template.cleaned("".join(pieces))
         return Verdict(clip.event_id, abnormal, round(probability, 6), explanation, self.name, "", ledger.steps)
+
+    def probability(self, clip: Clip) -> float:
+        """Of the answer yes to the first question: what the threshold is held against."""
+        ledger = Ledger()
+        return self._probability(self._see(clip, ledger), ledger)
 
     def ask(self, clip: Clip, question: str) -> Iterator[str]:
         """See Branch.ask."""
@@ -74,6 +77,12 @@ class DeviceBranch:
         seen.state = self._decoder.prefill(np.concatenate([self._decoder.embed(before), video]), room=0)
         ledger.step("prefill")
         return seen
+
+    def _probability(self, seen: _Seen, ledger: Ledger) -> float:
+        first = self._read(seen, self._spec.abnormal_question, ledger)
+        probability = self._decoder.answer_probability(first, *self._answers)
+        ledger.step("answer")
+        return probability
 
     def _read(self, seen: _Seen, question: str, ledger: Ledger) -> State:
         after = self._prompt(seen, question).after

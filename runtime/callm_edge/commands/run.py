@@ -73,11 +73,30 @@ import click
     help="Certificate of your own authority (PEM), to trust the server by.",
 )
 @click.option(
+    "--private",
+    is_flag=True,
+    help="Send the server no picture, only what the bundle's vision half makes of them; for 'callm-edge serve'.",
+)
+@click.option(
     "--deadline",
     type=click.FloatRange(min=0, min_open=True),
     default=5.0,
     show_default=True,
     help="Seconds from an event to its explanation.",
+)
+@click.option(
+    "--queue-events",
+    type=click.IntRange(1),
+    default=10_000,
+    show_default=True,
+    help="Events that may wait for a verdict; past it the oldest are given up.",
+)
+@click.option(
+    "--queue-age-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=168.0,
+    show_default=True,
+    help="How long an event may wait for a verdict, in hours that the device is on.",
 )
 @click.option("--realtime", is_flag=True, help="Play files and the plaza at their own pace, like a camera.")
 @click.option(
@@ -128,9 +147,7 @@ def run(config: Path | None, **flags: Any) -> None:
     # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stage2 = settings.stage2
-    server = None
-    if stage2.remote:
-        server = remote_server(stage2.remote, stage2.remote_model, stage2.remote_key_file, stage2.remote_ca)
+    server = remote_server(stage2)
     terminal = Console(stderr=True)
     # Shown only while an engine is built; into a pipe it would write an empty line.
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bars:
@@ -142,7 +159,13 @@ def run(config: Path | None, **flags: Any) -> None:
         store = stack.enter_context(EventStore(settings.store or default_store()))
         stack.enter_context(Retention(store, settings.retention.limits()))
         make = open_branch(
-            opened.judge, stage2.use, settings.threads, server, stage2.deadline_s, lambda: len(store.waiting())
+            opened.judge,
+            stage2.use,
+            settings.threads,
+            server,
+            private=stage2.private,
+            deadline_s=stage2.deadline_s,
+            waiting=lambda: len(store.waiting()),
         )
         branches: list[Branch] = []
 

@@ -27,7 +27,10 @@ _STAGE2 = {
     "remote_model": "remote_model",
     "remote_key_file": "remote_key_file",
     "remote_ca": "remote_ca",
+    "private": "private",
     "deadline": "deadline_s",
+    "queue_events": "queue_events",
+    "queue_age_hours": "queue_age_hours",
 }
 
 

@@ -94,7 +94,12 @@ class CameraSettings(_Table):
 
 
 class Stage2Settings(_Table):
-    """Who judges events; the options --stage2, --remote... of `run`. bundle: whose branch; the file's by default."""
+    """Who judges events; the options --stage2, --remote... of `run`.
+
+    bundle: whose branch; the file's by default. remote_threshold: a clip is abnormal from this probability of 'yes' on,
+    by the server's model. remote_read_s: how long each piece of its answer may take. private: no picture is sent.
+    queue_events, queue_age_hours: past these, the events that have waited longest are given up.
+    """
 
     use: Literal["auto", "device", "remote", "off"] = "auto"
     bundle: str | None = None
@@ -102,7 +107,12 @@ class Stage2Settings(_Table):
     remote_model: str = "mini"
     remote_key_file: Path | None = None
     remote_ca: Path | None = None
+    remote_threshold: float = Field(0.5, ge=0, le=1)
+    remote_read_s: Seconds = 30.0
+    private: bool = False
     deadline_s: Seconds = 5.0
+    queue_events: int = Field(10_000, ge=1)
+    queue_age_hours: float = Field(168.0, gt=0, allow_inf_nan=False)
 
 
 class RetentionSettings(_Table):

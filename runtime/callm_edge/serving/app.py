@@ -39,6 +39,7 @@ def create_app(
     """
     limits, load, metrics = limits or Limits(), load or Load(), Metrics()
     service = Service(engine, name, limits, metrics, load)
+    served = Model(id=name, created=service.created, video_embeddings_width=engine.width)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -68,13 +69,13 @@ def create_app(
     @app.get("/v1/models", responses=_FEW)
     async def models() -> Models:
         """What there is to ask."""
-        return Models(data=[Model(id=service.name, created=service.created)])
+        return Models(data=[served])
 
     @app.get("/v1/models/{model}", responses=_FEW | {404: {"model": Refused}})
     async def model(model: str) -> Model:
         if model != service.name:
             raise ApiError(404, f"There is no model '{model[:100]}' here", "model_not_found", "model")
-        return Model(id=service.name, created=service.created)
+        return served
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -184,10 +184,13 @@ class Chunk(BaseModel):
 
 
 class Model(BaseModel):
+    """video_embeddings_width: ours alone; its presence tells clients that `video_embeddings` are read here."""
+
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "callm-edge"
+    video_embeddings_width: int
 
 
 class Models(BaseModel):

@@ -14,14 +14,15 @@ from callm_edge.stage2.spec import FORMER, VISION
 class ClipEncoder:
     """Vision encoder and video former of a branch. Calls from several threads are fine.
 
-    folder: `stage2` of a bundle. width: of the language model that is to read the embeddings. threads: of ONNX Runtime;
-    0 is one per core. Raises BundleError where a graph is missing, damaged, or made for another language model.
+    folder: `stage2` of a bundle. width: of the language model that is to read the embeddings, where it is known; read
+    it from the object otherwise. threads: of ONNX Runtime; 0 is one per core. Raises BundleError where a graph is
+    missing, damaged, or made for another language model.
     """
 
-    def __init__(self, folder: Path, width: int, threads: int = 0) -> None:
+    def __init__(self, folder: Path, width: int | None = None, threads: int = 0) -> None:
         self._vision, self._former = cpu_session(folder / VISION, threads), cpu_session(folder / FORMER, threads)
-        given = self._former.get_outputs()[0].shape[-1]
-        if given != width:
+        given = self.width = int(self._former.get_outputs()[0].shape[-1])
+        if width is not None and given != width:
             raise BundleError(
                 f"The parts in {folder} do not fit",
                 f"{FORMER} gives {given} numbers for a video token, the decoder reads {width}",

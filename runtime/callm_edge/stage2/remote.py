@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import cv2
 import httpx
@@ -23,9 +23,11 @@ from callm_edge.errors import UsageError, UserError
 from callm_edge.events.clip import Clip
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Unreachable
+from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.ledger import Ledger
 from callm_edge.stage2.pictures import clip_pictures, shown
-from callm_edge.stage2.prompts import ABNORMAL_QUESTION, EXPLAIN_QUESTION, NO, YES
+from callm_edge.stage2.prompts import NO, YES
+from callm_edge.stage2.spec import Stage2Spec
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +35,9 @@ JPEG_QUALITY = 90
 TOP = 20  # log probabilities asked for: 'Yes', 'yes' and ' Yes' may all be among them
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})  # the server's state, not the request, is to blame
 _CLIP_REFUSED = frozenset({400, 413, 415, 422})
+
+
+Part = dict[str, Any]  # of a message
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,22 @@ class Server:
 class RemoteBranch:
     """See Branch. Pictures go as JPEG, the frames and then the crops.
 
-    client: for tests; made from `server` otherwise. Asking is safe to repeat: a server keeps nothing of a question.
+    spec: of this device's own bundle, whose questions are asked. encoder: its vision half: no picture is sent then, but
+    the 32 embeddings that it makes of them, to a server that says it reads such, and the spec's threshold counts, since
+    the model behind the server is this bundle's too. client: for tests; made from `server` otherwise.
+    Asking is safe to repeat: a server keeps nothing of a question.
     """
 
-    def __init__(self, server: Server, client: httpx.Client | None = None) -> None:
-        self._server = server
+    def __init__(
+        self,
+        server: Server,
+        spec: Stage2Spec | None = None,
+        encoder: ClipEncoder | None = None,
+        client: httpx.Client | None = None,
+    ) -> None:
+        self._server, self._spec, self._encoder = server, spec or Stage2Spec(), encoder
+        self._threshold = self._spec.threshold if encoder else server.threshold
+        self._reads_embeddings = False  # found out before the first are sent
         self.name = f"remote:{server.name}"
         timeout = httpx.Timeout(server.read_s, connect=server.connect_s)
         self._client = client or httpx.Client(timeout=timeout, verify=_trust(server.certificates))
@@ -82,35 +98,70 @@ class RemoteBranch:
     def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
         """See Branch.judge."""
         ledger = Ledger()
-        pictures = self._pictures(clip)
-        ledger.step("pictures")
-        answer = self._complete(pictures, ABNORMAL_QUESTION, max_tokens=1, logprobs=True, top_logprobs=TOP)
+        seen = self._see(clip, ledger)
+        answer = self._complete(seen, self._spec.abnormal_question, max_tokens=1, logprobs=True, top_logprobs=TOP)
         probability = yes_probability(answer)
         ledger.step("network")
-        abnormal = probability >= self._server.threshold
+        abnormal = probability >= self._threshold
         pieces: list[str] = []
         if abnormal:
-            for piece in self._stream(pictures, EXPLAIN_QUESTION, max_tokens=96):
+            for piece in self._stream(seen, self._spec.explain_question, max_tokens=96):
                 pieces.append(piece)
                 say(piece)
             ledger.step("explanation")
-        return Verdict(
-            clip.event_id, abnormal, round(probability, 6), "".join(pieces).strip(), self.name, "", ledger.steps
-        )
+        explanation, reason = "".join(pieces).strip(), "the server alone is asked"
+        return Verdict(clip.event_id, abnormal, round(probability, 6), explanation, self.name, reason, ledger.steps)
 
     def ask(self, clip: Clip, question: str) -> Iterator[str]:
         """See Branch.ask."""
         if not question.strip():
             raise UsageError("The question is empty", "", "Ask something, such as: what is in his hand?")
-        return self._stream(self._pictures(clip), question, max_tokens=192)
+        return self._stream(self._see(clip, Ledger()), question, max_tokens=192)
 
-    def _pictures(self, clip: Clip) -> list[dict[str, Any]]:
+    def _see(self, clip: Clip, ledger: Ledger) -> list[Part]:
+        """What of the clip goes to the server."""
         frames = [clip.frames[at] for at in shown(len(clip.frames))]
         pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
-        return [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures]
+        if self._encoder is None:
+            parts = [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures]
+            ledger.step("pictures")
+            return parts
+        ledger.step("pictures")
+        self._check_embeddings(self._encoder.width)
+        ledger.step("network")
+        features = self._encoder.features(pictures)
+        ledger.step("encode")
+        part = embeddings_part(self._encoder.queries(features))
+        ledger.step("qformer")
+        return [part]
 
-    def _request(self, pictures: Sequence[dict[str, Any]], question: str, **settings: Any) -> dict[str, Any]:
-        content = [*pictures, {"type": "text", "text": question}]
+    def _check_embeddings(self, width: int) -> None:
+        """Raises Unreachable where the server does not say that it reads embeddings of this width.
+
+        Asked beforehand, since a server may also skip a part that it does not know, and answer about nothing.
+        """
+        if self._reads_embeddings:
+            return
+        name = self._server.name
+        url = f"{self._server.base_url.rstrip('/')}/models/{quote(self._server.model, safe='')}"
+        try:
+            response = self._client.get(url, headers=self._headers)
+            found = response.json() if response.is_success else None
+        except (ValueError, httpx.HTTPError) as error:
+            raise Unreachable(f"{name}: {_short(error)}") from error
+        if found is None and response.status_code != httpx.codes.NOT_FOUND:
+            raise Unreachable(f"{name} answered {response.status_code}")
+        reads = found.get("video_embeddings_width") if isinstance(found, dict) else None
+        if reads is None:
+            raise Unreachable(f"{name} reads no embeddings, and --private sends no pictures")
+        if reads != width:
+            raise Unreachable(
+                f"{name} reads embeddings {reads} wide, this bundle's are {width}: it answers with another bundle"
+            )
+        self._reads_embeddings = True
+
+    def _request(self, seen: Sequence[Part], question: str, **settings: Any) -> dict[str, Any]:
+        content = [*seen, {"type": "text", "text": question}]
         return {
             "model": self._server.model,
             "messages": [{"role": "user", "content": content}],
@@ -118,8 +169,8 @@ class RemoteBranch:
             **settings,
         }
 
-    def _complete(self, pictures: Sequence[dict[str, Any]], question: str, **settings: Any) -> dict[str, Any]:
-        with closing(self._answer(self._request(pictures, question, **settings))) as response:
+    def _complete(self, seen: Sequence[Part], question: str, **settings: Any) -> dict[str, Any]:
+        with closing(self._answer(self._request(seen, question, **settings))) as response:
             try:
                 found = json.loads(response.read())
             except (ValueError, httpx.HTTPError) as error:
@@ -128,8 +179,8 @@ class RemoteBranch:
             raise Unreachable(f"{self._server.name} answered something else than an object")
         return found
 
-    def _stream(self, pictures: Sequence[dict[str, Any]], question: str, **settings: Any) -> Iterator[str]:
-        with closing(self._answer(self._request(pictures, question, stream=True, **settings))) as response:
+    def _stream(self, seen: Sequence[Part], question: str, **settings: Any) -> Iterator[str]:
+        with closing(self._answer(self._request(seen, question, stream=True, **settings))) as response:
             try:
                 for line in response.iter_lines():
                     if not line.startswith("data:"):
@@ -167,7 +218,10 @@ class RemoteBranch:
         raise Unreachable(why)
 
     def _refusal(self, response: httpx.Response) -> str:
-        """Why the server refused, in its own words. Raises UserError where it is this clip that it will not have."""
+        """Why the server refused, in its own words. Raises UserError where it is this clip that it will not have.
+
+        Embeddings are all of one shape: a server that will not have some is not ours any more, and the event waits.
+        """
         try:
             response.read()
             said = response.json()["error"]["message"]
@@ -176,9 +230,23 @@ class RemoteBranch:
         finally:
             response.close()
         why = f"{self._server.name} answered {response.status_code}: {str(said)[:300]}"
-        if response.status_code in _CLIP_REFUSED:
+        if response.status_code in _CLIP_REFUSED and self._encoder is not None:
+            self._reads_embeddings = False
+        elif response.status_code in _CLIP_REFUSED:
             raise UserError("The server refuses the clip", why, "See its log; it may allow fewer or smaller pictures")
         return why
+
+
+def embeddings_part(video: np.ndarray) -> Part:
+    """(32, width) float as the part of a message that `callm-edge serve` reads.
+
+    Raises UserError where a number is none, or more than half precision holds: the server would refuse it.
+    """
+    half = video.astype("<f2")
+    if not np.isfinite(half).all():
+        raise UserError("The clip cannot be encoded", "its embeddings hold numbers that are none")
+    data = base64.b64encode(half.tobytes()).decode()
+    return {"type": "video_embeddings", "video_embeddings": {"data": data, "dtype": "float16", "width": half.shape[1]}}
 
 
 def yes_probability(answer: dict[str, Any]) -> float:

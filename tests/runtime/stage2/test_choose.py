@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from callm_edge.bundle import Bundle
+from callm_edge.config.settings import Stage2Settings
 from callm_edge.errors import BundleError, UsageError
 from callm_edge.stage2.choose import KEY_VARIABLE, open_branch, remote_server
 from callm_edge.stage2.remote import Server
@@ -40,13 +41,21 @@ def test_a_bundle_without_stage_2(tiny_bundle: Bundle) -> None:
 
 def test_the_key_comes_from_a_file_that_nobody_else_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "from-variable")
-    assert remote_server("http://gpu/v1", "m").key == "from-variable"
+
+    def key(file: str | None = None) -> str:
+        settings = Stage2Settings(remote="http://gpu/v1", remote_key_file=tmp_path / file if file else None)
+        server = remote_server(settings)
+        assert server is not None
+        return server.key
+
+    assert remote_server(Stage2Settings()) is None
+    assert key() == "from-variable"
     (tmp_path / "key").write_text("from-file\n")
     (tmp_path / "key").chmod(0o600)
-    assert remote_server("http://gpu/v1", "m", tmp_path / "key").key == "from-file"
+    assert key("key") == "from-file"
     (tmp_path / "key").chmod(0o644)
     with pytest.raises(UsageError, match="Others can read") as error:
-        remote_server("http://gpu/v1", "m", tmp_path / "key")
+        key("key")
     assert "from-file" not in str(error.value)
     with pytest.raises(UsageError, match="cannot be read"):
-        remote_server("http://gpu/v1", "m", tmp_path / "none")
+        key("none")

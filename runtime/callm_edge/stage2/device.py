@@ -49,8 +49,8 @@ class DeviceBranch:
                 pieces.append(piece)
                 say(piece)
             ledger.step("decode")
-        explanation = self._template.cleaned("".join(pieces))
-        return Verdict(clip.event_id, abnormal, round(probability, 6), explanation, self.name, "", ledger.steps)
+        explanation, reason = self._template.cleaned("".join(pieces)), "this device alone is asked"
+        return Verdict(clip.event_id, abnormal, round(probability, 6), explanation, self.name, reason, ledger.steps)
 
     def probability(self, clip: Clip) -> float:
         """Of the answer yes to the first question: what the threshold is held against."""

@@ -36,7 +36,6 @@ TOP = 20  # log probabilities asked for: 'Yes', 'yes' and ' Yes' may all be amon
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})  # the server's state, not the request, is to blame
 _CLIP_REFUSED = frozenset({400, 413, 415, 422})
 
-
 Part = dict[str, Any]  # of a message
 
 
@@ -242,7 +241,8 @@ def embeddings_part(video: np.ndarray) -> Part:
 
     Raises UserError where a number is none, or more than half precision holds: the server would refuse it.
     """
-    half = video.astype("<f2")
+    with np.errstate(over="ignore"):
+        half = video.astype("<f2")
     if not np.isfinite(half).all():
         raise UserError("The clip cannot be encoded", "its embeddings hold numbers that are none")
     data = base64.b64encode(half.tobytes()).decode()
@@ -252,7 +252,8 @@ def embeddings_part(video: np.ndarray) -> Part:
 def yes_probability(answer: dict[str, Any]) -> float:
     """P(yes) / (P(yes) + P(no)) of a completion's first token, from its log probabilities where there are some.
 
-    A server that gives none has answered by its first word. Raises Unreachable for an answer that is neither.
+    A server that gives none has answered by its first word. Raises Unreachable for what is no completion, and UserError
+    for an answer that is neither: the same model would say the same again.
     """
     try:
         choice = answer["choices"][0]
@@ -270,7 +271,10 @@ def yes_probability(answer: dict[str, Any]) -> float:
     word = text.strip().capitalize()
     if word.startswith((YES, NO)):
         return float(word.startswith(YES))
-    raise Unreachable(f"the answer is neither yes nor no, but '{text[:60]}'")
+    if not word:
+        raise Unreachable("the answer is empty")
+    why = f"the answer is neither yes nor no, but '{text[:60]}'"
+    raise UserError("The server's model cannot judge the clip", why, "See that --remote-model names a model that can")
 
 
 def _trust(certificates: str | None) -> ssl.SSLContext | bool:

@@ -39,6 +39,19 @@ def test_a_bundle_without_stage_2(tiny_bundle: Bundle) -> None:
         open_branch(tiny_bundle, "remote")
 
 
+def test_private_needs_a_server(tiny_cascade: Bundle) -> None:
+    with pytest.raises(UsageError, match="no server"):
+        open_branch(tiny_cascade, private=True)
+    make = open_branch(tiny_cascade, "remote", 1, SERVER, private=True)
+    assert make is not None
+    assert make().name == "router"
+
+
+def test_private_with_a_bundle_that_only_scores_is_refused(tiny_bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="no vision half"):
+        open_branch(tiny_bundle, server=SERVER, private=True)
+
+
 def test_the_key_comes_from_a_file_that_nobody_else_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "from-variable")
 

@@ -199,7 +199,7 @@ def test_probability_of_yes(text: str, logprobs: dict[str, float], wanted: float
 
 
 def test_neither_yes_nor_no_is_no_answer() -> None:
-    with pytest.raises(Unreachable, match="neither"):
+    with pytest.raises(UserError, match="neither yes nor no, but 'Perhaps'"):
         yes_probability(completion("Perhaps"))
 
 

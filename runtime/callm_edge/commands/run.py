@@ -166,6 +166,7 @@ def run(config: Path | None, **flags: Any) -> None:
             private=stage2.private,
             deadline_s=stage2.deadline_s,
             waiting=lambda: len(store.waiting()),
+            attempt=store.attempt,
         )
         branches: list[Branch] = []
 

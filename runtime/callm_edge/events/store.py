@@ -243,21 +243,16 @@ class EventStore:
             row[0]
             for row in self._rows(
                 "SELECT event_id FROM verdict JOIN event ON event.id = event_id "
-                "WHERE decided_at IS NULL AND failed IS NULL ORDER BY stored_at, event.rowid"
+                "WHERE decided_at IS NULL AND failed IS NULL ORDER BY event.rowid"
             )
         ]
 
     def attempt(self, event_id: str) -> int:
-        """Note that stage 2 now tries to judge this event; returns how many times it has, this one included."""
+        """Note that this process now tries to judge the event itself; returns how many times one has, this one included."""
         with self._lock, self._explained(), self._db:
             self._db.execute("UPDATE verdict SET attempts = attempts + 1 WHERE event_id = ?", (event_id,))
             row = self._db.execute("SELECT attempts FROM verdict WHERE event_id = ?", (event_id,)).fetchone()
         return int(row[0]) if row else 0
-
-    def forgive(self, event_id: str) -> None:
-        """Take back an `attempt`, which failed for no fault of the event."""
-        with self._lock, self._explained(), self._db:
-            self._db.execute("UPDATE verdict SET attempts = attempts - 1 WHERE event_id = ?", (event_id,))
 
     def decide(self, verdict: Verdict) -> bool:
         """Store a verdict. False where the event has one already: then nothing is changed."""

@@ -27,7 +27,7 @@ class CircuitBreaker:
         self,
         failures: int = 3,
         rest_s: float = 5.0,
-        limit_s: float = 300.0,
+        limit_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most, self._first_rest_s, self._limit_s, self._clock = failures, rest_s, limit_s, clock

@@ -26,12 +26,14 @@ def open_branch(
     private: bool = False,
     deadline_s: float = 5.0,
     waiting: Callable[[], int] = lambda: 1,
+    attempt: Callable[[str], int] | None = None,
 ) -> Callable[[], Branch] | None:
     """What makes the branch, to be called in the thread that uses it; None for no stage 2.
 
     name: 'device', 'remote' or 'off'; 'auto' is whatever is there, and where both are, a router between them.
     server: for the remote one. private: it is sent no picture, but what the bundle's vision half makes of them.
-    deadline_s, waiting: see Router.
+    deadline_s, waiting: see Router. attempt: for the one on this device, see CountedBranch; None where a crash leaves
+    nothing behind that would be tried again.
     Raises BundleError or UsageError where what is named is not there.
     """
     folder = bundle.stage2_path
@@ -62,6 +64,10 @@ def open_branch(
             from callm_edge.stage2.device import DeviceBranch
 
             device = DeviceBranch(here, threads)
+            if attempt is not None:
+                from callm_edge.stage2.counted import CountedBranch
+
+                device = CountedBranch(device, attempt)
         if there is None:
             assert device is not None
             return device

@@ -23,7 +23,6 @@ from callm_edge.stage2.branch import Branch, Unreachable
 
 _logger = logging.getLogger(__name__)
 
-ATTEMPTS = 5  # of an event that a crash interrupted, or that failed without a reason that we know
 NICENESS = 5  # of the thread and those it starts: stage 1 goes first where cores are short
 
 
@@ -32,7 +31,7 @@ class VerdictWorker:
 
     on_verdict: hears every verdict after it is stored, in the worker's thread.
     on_failure: hears the id of an event that cannot be judged, and why; an empty id where the branch cannot be opened,
-        after which nothing more will come.
+        after which nothing more will come, and where the store cannot be used, which is tried again.
     say: hears event id and piece of an explanation while it is being said.
     """
 
@@ -52,6 +51,7 @@ class VerdictWorker:
         self._stopped = threading.Event()
         self._dead = False
         self._backoff = Backoff()
+        self._put_off: dict[str, int] = {}  # how often nobody could be reached for an event that waits
         self._thread = threading.Thread(target=self._run, name="stage 2", daemon=True)
 
     def start(self) -> None:
@@ -90,20 +90,21 @@ class VerdictWorker:
                 self._changed.wait_for(lambda: self._fresh or self._stopped.is_set())
                 self._fresh, self._busy = False, True
             try:
-                for event_id in self._store.waiting():
+                for event_id in self._line():
                     if self._stopped.is_set():
                         return
                     self._judge(branch, event_id)
-                failures = 0
+                    failures = 0
             except Unreachable as why:
                 failures += 1
                 level = logging.WARNING if failures == 1 else logging.DEBUG
                 _logger.log(level, "Stage 2 cannot be reached (%s); events wait in the store", why)
                 self._rest(self._backoff.delay_s(failures))
-            except UserError as error:  # of the store
-                self._dead = True
-                self._on_failure("", error)
-                return
+            except UserError as error:  # of the store; a disk that is full now may have room again soon
+                failures += 1
+                if failures == 1:
+                    self._on_failure("", error)
+                self._rest(self._backoff.delay_s(failures))
             finally:
                 self._busy = False
 
@@ -115,19 +116,23 @@ class VerdictWorker:
         with self._changed:
             self._fresh = True
 
+    def _line(self) -> list[str]:
+        """What waits, the oldest first; behind it what was put off, lest one event that a server always fails with hold
+        up all others."""
+        waiting = self._store.waiting()
+        self._put_off = {event_id: self._put_off[event_id] for event_id in waiting if event_id in self._put_off}
+        return sorted(waiting, key=lambda event_id: self._put_off.get(event_id, 0))
+
     def _judge(self, branch: Branch, event_id: str) -> None:
-        attempt = self._store.attempt(event_id)
         stored = self._store.get(event_id)
         try:
-            if attempt > ATTEMPTS:
-                raise UserError(f"Event {event_id} was tried {ATTEMPTS} times", "stage 2 never came to an end with it")
             if stored.clip is None:
                 raise UserError(f"Event {event_id} cannot be judged", "its clip is gone")
             clip = Clip.load(stored.clip)
             waited_ms = 1000 * max(0.0, time.time() - stored.stored_at)
             verdict = branch.judge(clip, lambda piece: self._say(event_id, piece))
         except Unreachable:
-            self._store.forgive(event_id)  # it was not the event's fault
+            self._put_off[event_id] = self._put_off.get(event_id, 0) + 1
             raise
         except UserError as error:
             self._store.give_up(event_id, str(error))

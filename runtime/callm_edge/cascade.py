@@ -14,12 +14,14 @@ import numpy as np
 from callm_edge.bundle import Decision
 from callm_edge.decision.box import peak_point
 from callm_edge.decision.hysteresis import Hysteresis, Scored, Smoother
+from callm_edge.decision.scene_drift import SceneDrift, SceneLimits
 from callm_edge.decision.schedule import Schedule
 from callm_edge.decision.zones import Zones
 from callm_edge.events.clip import Clip
 from callm_edge.events.clock import is_unix_time
 from callm_edge.events.event import Event
 from callm_edge.events.evidence import EvidenceRing
+from callm_edge.events.scene import SceneChange
 from callm_edge.events.thumbnail import thumbnail
 from callm_edge.latencies import Latencies
 from callm_edge.sources import Frame, Source
@@ -81,6 +83,7 @@ class Camera:
     that are scored never have gaps in them, which would look like things that move too fast.
     stride: score every n-th window. bundle_hash, bundle: what a clip and the store say of the bundle that scored it.
     zones: where errors do not count. schedule: when they do; outside of it nothing is flagged.
+    scene: what the scene-drift alarm allows; None for no alarm.
     active: an event is open now.
     """
 
@@ -94,13 +97,15 @@ class Camera:
         bundle: str = "",
         zones: Zones | None = None,
         schedule: Schedule | None = None,
+        scene: SceneLimits | None = None,
     ) -> None:
         self.source, self.decision, self.bundle, self.counts = source, decision, bundle, Counts()
         self.active = False
         self._backend, self._stride, self._bundle_hash = backend, stride, bundle_hash
         self._zones, self._schedule = zones, schedule
+        self.drift = SceneDrift(source.name, scene) if scene else None
 
-    def __iter__(self) -> Iterator[ScoredFrame | Found]:
+    def __iter__(self) -> Iterator[ScoredFrame | Found | SceneChange]:
         """Run to the end of the source. Raises SourceError where it fails."""
         stream, smoother = self._backend.stream(), Smoother(self.decision.smoothing)
         hysteresis: Hysteresis | None = None
@@ -121,6 +126,8 @@ class Camera:
             stream.push(frame.image)
             recent.append(frame)
             evidence.add(frame)
+            if self.drift and (change := self.drift.push(frame)):
+                yield change
             if in_row < WINDOW or self.counts.frames % self._stride:
                 continue
             if self.source.live and self.source.waiting:
@@ -159,6 +166,8 @@ class Camera:
 
     def _found(self, event: Event, evidence: EvidenceRing) -> Found:
         self.counts.events += 1
+        if self.drift:
+            event = replace(event, scene=self.drift.during(event.start_time))
         image = evidence.get(event.peak_frame)
         picture = thumbnail(image, event.box, event) if image is not None else None
         # What was captured after the event, until it was known to be over, is its post-roll.

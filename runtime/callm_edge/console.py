@@ -15,12 +15,20 @@ from callm_edge.cascade import Camera
 from callm_edge.errors import UserError
 from callm_edge.events.clock import clock_text
 from callm_edge.events.event import Event
+from callm_edge.events.scene import COVERED, DEFOCUSED, LIGHT, MOVED, NORMAL, SceneChange
 from callm_edge.events.verdict import Verdict
 from callm_edge.watch import Summary
 
+_SCENE = {
+    MOVED: "the camera was moved",
+    COVERED: "the camera is covered",
+    DEFOCUSED: "the picture lost its detail: out of focus, dirt or fog",
+    LIGHT: "the light was switched",
+}
+
 
 class JsonReport:
-    """The contract of `run --json`: events, verdicts and the summary on stdout, one object a line; errors on stderr."""
+    """The contract of `run --json`: events, verdicts, scenes, the summary, one a line on stdout; errors on stderr."""
 
     def started(self, cameras: Sequence[Camera]) -> None:
         pass
@@ -30,6 +38,9 @@ class JsonReport:
 
     def verdict(self, verdict: Verdict) -> None:
         self._line(verdict.to_json())
+
+    def scene(self, change: SceneChange) -> None:
+        self._line(change.to_json())
 
     def failed(self, what: str, error: UserError) -> None:
         print(f"Error: {what}: {error}", file=sys.stderr, flush=True)
@@ -92,6 +103,14 @@ class TextReport:
             f"[dim]{verdict.event_id[:8]}, {seconds:.1f} s{by}[/]",
             soft_wrap=True,
         )
+
+    def scene(self, change: SceneChange) -> None:
+        if change.kind != NORMAL:
+            text = f"[yellow]{_SCENE[change.kind]}[/]"
+        else:
+            text = "this view is now the usual one" if change.adopted else "as usual again"
+        since = clock_text(change.since, 1)
+        self._console.print(f"[bold]View[/]  {_safe(change.source)}  since {since}  {text}", soft_wrap=True)
 
     def failed(self, what: str, error: UserError) -> None:
         self._console.print(f"[bold red]Error:[/] {_safe(what)}: {_safe(str(error))}", soft_wrap=True)

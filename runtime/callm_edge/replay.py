@@ -92,7 +92,7 @@ def replay(clip: Clip, backend: Backend, decision: Decision, bundle_hash: str = 
     for item in Camera(ClipSource(clip, name), backend, decision, 1, bundle_hash):
         if isinstance(item, Found):
             events.append(item.event)
-        else:
+        elif isinstance(item, ScoredFrame):
             fresh[item.frame.index] = item
     frames = []
     for frame in clip.frames:

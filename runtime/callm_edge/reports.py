@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from callm_edge.cascade import Camera
     from callm_edge.errors import UserError
     from callm_edge.events.event import Event
+    from callm_edge.events.scene import SceneChange
     from callm_edge.events.verdict import Verdict
     from callm_edge.watch import Report, Summary
 
@@ -45,6 +46,9 @@ class Reports:
 
     def verdict(self, verdict: Verdict) -> None:
         self._each(lambda member: member.verdict(verdict))
+
+    def scene(self, change: SceneChange) -> None:
+        self._each(lambda member: member.scene(change))
 
     def failed(self, what: str, error: UserError) -> None:
         self._each(lambda member: member.failed(what, error))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from callm_edge.cascade import Camera
     from callm_edge.errors import UserError
     from callm_edge.events.event import Event
+    from callm_edge.events.scene import SceneChange
     from callm_edge.events.verdict import Verdict
     from callm_edge.watch import Summary
 
@@ -68,6 +69,9 @@ class Supervision:
         pass
 
     def verdict(self, verdict: Verdict) -> None:
+        pass
+
+    def scene(self, change: SceneChange) -> None:
         pass
 
     def failed(self, what: str, error: UserError) -> None:

@@ -74,7 +74,9 @@ class Cameras:
         stride = camera.stride or self._settings.stride
         schedule = Schedule.parse(camera.schedule) if camera.schedule else None
         decision = self._decision(camera, bundle)
-        return Camera(source, backend, decision, stride, bundle.hash, bundle.name, camera.zones, schedule)
+        wanted = self._settings.scene.on if camera.scene is None else camera.scene
+        scene = self._settings.scene.limits() if wanted else None
+        return Camera(source, backend, decision, stride, bundle.hash, bundle.name, camera.zones, schedule, scene)
 
     def _decision(self, camera: CameraSettings, bundle: Bundle) -> Decision:
         changes = camera.decision.model_dump(exclude_none=True)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callm_edge.errors import UsageError
+from callm_edge.events.scene import NORMAL
 from callm_edge.sinks.sink import Sink, redact_text
 
 if TYPE_CHECKING:
     from callm_edge.cascade import Camera
     from callm_edge.errors import UserError
     from callm_edge.events.event import Event
+    from callm_edge.events.scene import SceneChange
     from callm_edge.events.verdict import Verdict
     from callm_edge.watch import Summary
 
@@ -80,6 +82,11 @@ class JsonLog(Sink):
 
     def verdict(self, verdict: Verdict) -> None:
         _say("verdict", **asdict(verdict))
+
+    def scene(self, change: SceneChange) -> None:
+        fields = {name: value for name, value in asdict(change).items() if name != "source"}
+        level = logging.INFO if change.kind == NORMAL else logging.WARNING
+        _say("scene", level, camera=change.source, **fields)
 
     def failed(self, what: str, error: UserError) -> None:
         _say(f"{what}: {error}", logging.ERROR)

@@ -1,4 +1,4 @@
-"""Events, verdicts and the summary of a run appended to a file: the lines of `run --json`."""
+"""Events, verdicts, changes of a scene and the summary of a run appended to a file: the lines of `run --json`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from callm_edge.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from callm_edge.events.event import Event
+    from callm_edge.events.scene import SceneChange
     from callm_edge.events.verdict import Verdict
     from callm_edge.watch import Summary
 
@@ -37,6 +38,9 @@ class JsonLinesFile(Sink):
 
     def verdict(self, verdict: Verdict) -> None:
         self._line(verdict.to_json())
+
+    def scene(self, change: SceneChange) -> None:
+        self._line(change.to_json())
 
     def finished(self, summary: Summary) -> None:
         self._line(json.dumps({"type": "summary", **asdict(summary)}))

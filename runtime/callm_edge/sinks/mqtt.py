@@ -2,9 +2,10 @@
 
 Topics, below BASE = `callm-edge/DEVICE`:
   BASE/status            online | offline, retained; offline is also the last will, which the broker says for us
-  BASE/events            every event and verdict as it comes, the lines of `run --json`
+  BASE/events            every event, verdict and change of a scene as it comes, the lines of `run --json`
   BASE/CAMERA/anomaly    ON | OFF, retained; ON while an event is open and for a while after
   BASE/CAMERA/state      connecting | live | stalled | ended, retained
+  BASE/CAMERA/scene      the last change of its scene, retained
   BASE/CAMERA/event      the last event, retained
   BASE/CAMERA/verdict    the last verdict, retained
 """
@@ -22,11 +23,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from callm_edge import __version__
+from callm_edge.events.scene import NORMAL
 from callm_edge.sinks.sink import Sink, redact_text
 
 if TYPE_CHECKING:
     from callm_edge.cascade import Camera
     from callm_edge.events.event import Event
+    from callm_edge.events.scene import SceneChange
     from callm_edge.events.verdict import Verdict
     from callm_edge.watch import Summary
 
@@ -104,6 +107,8 @@ class Mqtt(Sink):
             self._slugs[name] = _unused(slug(name), self._slugs.values())
             self._keep(self._topic(name, "anomaly"), "OFF")
             self._keep(self._topic(name, "state"), camera.source.state.value)
+            # Of a run before this one a broker may hold that the camera is covered.
+            self._keep(self._topic(name, "scene"), json.dumps({"kind": NORMAL}))
             if self._broker.discovery:
                 for topic, config in self._discovery(name).items():
                     self._keep(topic, json.dumps(config))
@@ -131,6 +136,11 @@ class Mqtt(Sink):
         self._stream(line)
         if source in self._slugs:
             self._keep(self._topic(source, "verdict"), line)
+
+    def scene(self, change: SceneChange) -> None:
+        self._stream(change.to_json())
+        if change.source in self._slugs:
+            self._keep(self._topic(change.source, "scene"), change.to_json())
 
     def finished(self, summary: Summary) -> None:
         self.close()
@@ -210,6 +220,14 @@ class Mqtt(Sink):
                 "unit_of_measurement": "%",
                 "state_topic": verdict,
                 "value_template": "{{ (value_json.probability * 100) | round(1) }}",
+            },
+            ("binary_sensor", "scene"): {
+                "name": "View",
+                "device_class": "problem",
+                "entity_category": "diagnostic",
+                "state_topic": self._topic(camera, "scene"),
+                "value_template": f"{{{{ 'OFF' if value_json.kind == '{NORMAL}' else 'ON' }}}}",
+                "json_attributes_topic": self._topic(camera, "scene"),
             },
             ("binary_sensor", "connectivity"): {
                 "name": "Camera",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import httpx
 
     from callm_edge.events.event import Event
+    from callm_edge.events.scene import SceneChange
     from callm_edge.events.verdict import Verdict
 
 QUEUE = 256
@@ -74,6 +75,9 @@ class Webhook(Sink):
 
     def verdict(self, verdict: Verdict) -> None:
         self._put({**json.loads(verdict.to_json()), "source": self._source_of(verdict.event_id)})
+
+    def scene(self, change: SceneChange) -> None:
+        self._put(json.loads(change.to_json()))
 
     def close(self) -> None:
         self._outbox.close()

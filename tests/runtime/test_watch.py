@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from callm_edge.bundle import Decision
-from callm_edge.cascade import Camera
+from callm_edge.cascade import Camera, ScoredFrame
 from callm_edge.errors import UserError
+from callm_edge.events.clip import Clip
 from callm_edge.events.event import Event
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
@@ -92,3 +93,35 @@ def test_an_event_that_cannot_be_stored_is_reported_all_the_same(tmp_path: Path)
         assert Watch([Camera(Film("gate"), Scorer(10.0), DECISION)], store).run(heard) == 0
     assert [event.source for event in heard.events] == ["gate"]
     assert [what for what, _ in heard.failures] == ["the event store"]
+
+
+class Looker:
+    def __init__(self) -> None:
+        self.frames: list[tuple[str, int]] = []
+        self.said: list[tuple[str, str]] = []
+
+    def frame(self, camera: Camera, scored: ScoredFrame) -> None:
+        self.frames.append((camera.source.name, scored.frame.index))
+
+    def say(self, event_id: str, piece: str) -> None:
+        self.said.append((event_id, piece))
+
+
+class Talker:
+    name = "talker"
+
+    def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
+        say("A bright ")
+        say("light.")
+        return Verdict(clip.event_id, True, 0.9, "A bright light.", self.name, "", {})
+
+    def ask(self, clip: Clip, question: str) -> Iterator[str]:
+        yield question
+
+
+def test_a_viewer_sees_every_scored_frame_and_hears_the_explanation_as_it_comes(tmp_path: Path) -> None:
+    heard, viewer = Heard(), Looker()
+    with EventStore(tmp_path) as store:
+        Watch([Camera(Film("gate"), Scorer(10.0), DECISION)], store, open_branch=Talker, viewer=viewer).run(heard)
+    assert viewer.frames == [("gate", index) for index in range(8, 53)]
+    assert viewer.said == [(heard.events[0].id, "A bright "), (heard.events[0].id, "light.")]

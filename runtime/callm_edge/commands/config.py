@@ -30,6 +30,7 @@ def check(file: Path) -> None:
     from callm_edge.sinks.choose import check_sinks
     from callm_edge.sources.uri import parse_uri
     from callm_edge.stage1.choose import BACKENDS
+    from callm_edge.web.choose import listening
 
     settings = read_settings(file)
     if not settings.camera:
@@ -44,6 +45,8 @@ def check(file: Path) -> None:
                 f"There is no backend '{name}'", f"backends are {', '.join(BACKENDS)}", nearest(name, BACKENDS)
             )
     check_sinks(settings.sinks)
+    if settings.web:
+        listening(settings.web)
     cameras = len(settings.camera)
     click.echo(f"{file} is good: {cameras} camera{'' if cameras == 1 else 's'}")
 

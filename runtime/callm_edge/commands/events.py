@@ -145,6 +145,8 @@ def show_event(event_id: str, folder: str | None, as_json: bool) -> None:
         ]
     elif stored.failed:
         lines.append(("verdict", f"none: {stored.failed}"))
+    if stored.false_alarm_at is not None:
+        lines.append(("marked", f"false alarm, {clock_text(stored.false_alarm_at)}"))
     for name, text in lines:
         click.echo(f"{click.style(f'{name:<11}', bold=True)}{text}")
 
@@ -159,30 +161,41 @@ def ask_event(event_id: str, question: str, folder: str | None, bundle: str | No
     """Ask anything about one event: events ask 9056d88f "what is in his hand?"."""
     import json
 
-    from callm_edge.bundle import Bundle
-    from callm_edge.errors import UserError
-    from callm_edge.events.clip import Clip
-    from callm_edge.stage2.branch import Unreachable
-    from callm_edge.stage2.choose import open_branch
+    from callm_edge.stage2.asking import Asker, device_branch
 
     with _open(folder) as store:
         stored = store.get(event_id)
-    if stored.clip is None:
-        raise UserError(f"Event {stored.event.id} cannot be asked about", "its clip was not stored, or is gone")
-    make = open_branch(Bundle.load(bundle or stored.bundle), "device")
-    assert make is not None
     pieces = []
-    try:
-        for piece in make().ask(Clip.load(stored.clip), question):
-            pieces.append(piece)
-            if not as_json:
-                click.echo(piece, nl=False)
-    except Unreachable as why:
-        raise UserError("Nobody answers", str(why)) from None
+    for piece in Asker(lambda name: device_branch(bundle or name)).ask(stored, question):
+        pieces.append(piece)
+        if not as_json:
+            click.echo(piece, nl=False)
     if as_json:
         click.echo(json.dumps({"event_id": stored.event.id, "question": question, "answer": "".join(pieces).strip()}))
     else:
         click.echo()
+
+
+@events.command("mark")
+@click.argument("event_id", metavar="ID")
+@click.option(
+    "--false-alarm/--clear", "marked", default=None, help="Nothing was wrong; or take that back. 'calibrate' uses it."
+)
+@_store_option
+def mark_event(event_id: str, marked: bool | None, folder: str | None) -> None:
+    """Say that an event was a false alarm. 'callm-edge calibrate --store' learns from it."""
+    from pathlib import Path
+
+    from callm_edge.errors import UsageError
+    from callm_edge.events.store import EventStore, default_store
+
+    if marked is None:
+        raise UsageError("There is nothing to say of the event", "", "Give --false-alarm or --clear")
+    with _open(folder) as store:  # a missing store is not to be made here
+        found = store.get(event_id).event.id
+    with EventStore(Path(folder) if folder is not None else default_store()) as store:
+        store.mark_false_alarm(found, marked)
+    click.echo(f"Event {found} is {'marked as a false alarm' if marked else 'no longer marked'}")
 
 
 @events.command("export")

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from callm_edge.bundle import DEFAULT
-from callm_edge.decision.scene_drift import SceneLimits
 from callm_edge.decision.schedule import Schedule
 from callm_edge.decision.zones import Zones, box
 from callm_edge.events.retention import Limits
+from callm_edge.web.listening import split_address
 
 Decibels = Annotated[float, Field(allow_inf_nan=False)]
 Pixels = Annotated[float, Field(ge=-100_000, le=100_000)]
@@ -60,7 +60,6 @@ class CameraSettings(_Table):
     source: as --source, or a number as --camera. source_file: holds it, for URLs with a password; mode 600.
     name: in events, topics and metrics; by default the source's, without passwords.
     ignore: zones whose errors do not count. schedule: when events count; always where empty.
-    scene: whether its view is watched for drift; off for a camera that is meant to turn.
     """
 
     source: str | int | None = None
@@ -75,7 +74,6 @@ class CameraSettings(_Table):
     ignore: list[Zone] = []
     schedule: list[str] = []
     decision: DecisionOverrides = DecisionOverrides()
-    scene: bool | None = None
 
     @field_validator("schedule")
     @classmethod
@@ -116,20 +114,6 @@ class Stage2Settings(_Table):
     deadline_s: Seconds = 5.0
     queue_events: int = Field(10_000, ge=1)
     queue_age_hours: float = Field(168.0, gt=0, allow_inf_nan=False)
-
-
-class SceneSettings(_Table):
-    """The scene-drift alarm; see decision.scene_drift.SceneLimits."""
-
-    on: bool = True
-    hold_s: Seconds = SceneLimits.hold_s
-    settle_s: Seconds = SceneLimits.settle_s
-    shift: float = Field(SceneLimits.shift, gt=0, le=0.5)
-    light: float = Field(SceneLimits.light, gt=1, le=10)
-    detail: float = Field(SceneLimits.detail, gt=0, lt=1)
-
-    def limits(self) -> SceneLimits:
-        return SceneLimits(**self.model_dump(exclude={"on"}))
 
 
 class RetentionSettings(_Table):
@@ -216,6 +200,26 @@ class SinkSettings(_Table):
     jsonl: JsonlSettings | None = None
 
 
+class WebSettings(_Table):
+    """The live page; see web.listening. token_file: mode 600; or the variable CALLM_EDGE_WEB_TOKEN.
+
+    listen: [HOST:]PORT. certificate, certificate_key: PEM files, for https. hosts: names that people use for this
+    device, beside its addresses and its own name.
+    """
+
+    listen: str = "127.0.0.1:8080"
+    token_file: Path | None = None
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    hosts: list[str] = []
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, address: str) -> str:
+        split_address(address)
+        return address
+
+
 class RunSettings(_Table):
     """Everything that a run can be told. The keys of the top are the options of `run`, for all cameras."""
 
@@ -233,9 +237,9 @@ class RunSettings(_Table):
     headless: bool = False
     as_json: bool = Field(False, alias="json")
     stage2: Stage2Settings = Stage2Settings()
-    scene: SceneSettings = SceneSettings()
     retention: RetentionSettings = RetentionSettings()
     sinks: SinkSettings = SinkSettings()
+    web: WebSettings | None = None
 
     @field_validator("camera")
     @classmethod

@@ -318,3 +318,42 @@ def test_the_clip_is_there_before_the_event(tmp_path: Path) -> None:
         assert Clip.load(path) == clip
         path.unlink()
         assert store.get(EVENT.id).clip is None
+
+
+def test_a_false_alarm_is_marked_and_cleared(tmp_path: Path) -> None:
+    with EventStore(tmp_path) as store:
+        store.add(EVENT, None, "edge")
+        store.add(replace(EVENT, id="other"), None, "edge")
+        assert store.false_alarms() == []
+        store.mark_false_alarm(EVENT.id)
+        first = store.get(EVENT.id).false_alarm_at
+        store.mark_false_alarm(EVENT.id)
+        assert store.get(EVENT.id).false_alarm_at == first is not None, "saying it twice changes nothing"
+        assert [stored.event.id for stored in store.false_alarms()] == [EVENT.id]
+        store.mark_false_alarm(EVENT.id, marked=False)
+        assert store.get(EVENT.id).false_alarm_at is None
+        with pytest.raises(UserError, match="no event 'a1b2'"):
+            store.mark_false_alarm("a1b2")
+        store.mark_false_alarm("other")
+        assert store.forget(time.time() + 1) == 2
+        store.add(replace(EVENT, id="other"), None, "edge")
+        assert store.false_alarms() == [], "a mark goes with its event"
+    with EventStore(tmp_path, read_only=True) as store, pytest.raises(UserError, match="read only"):
+        store.mark_false_alarm("other")
+
+
+def test_a_store_of_before_the_marks_is_read_and_grows_them(tmp_path: Path) -> None:
+    with EventStore(tmp_path) as store:
+        store.add(EVENT, None, "edge")
+    db = sqlite3.connect(tmp_path / "events.db")
+    db.execute("DROP TABLE mark")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    with EventStore(tmp_path, read_only=True) as store:
+        assert store.get(EVENT.id).false_alarm_at is None
+        assert store.false_alarms() == []
+    with EventStore(tmp_path) as store:
+        store.mark_false_alarm(EVENT.id)
+    with EventStore(tmp_path, read_only=True) as store:
+        assert store.get(EVENT.id).false_alarm_at is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,6 +25,17 @@ import click
     show_default=True,
     help="How many a user accepts.",
 )
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Event store: what was marked there as a false alarm counts, too, and can only lower the threshold.",
+)
+@click.option(
+    "--watched-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --store: hours that were watched for its events.  [default: from the first to the last of them]",
+)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so much of each source.")
 @click.option(
     "--backend", default="auto", show_default=True, metavar="NAME", help="What computes stage 1; auto is the fastest."
@@ -37,6 +49,8 @@ def calibrate(
     bundle: str,
     out: Path | None,
     rate: float,
+    store: Path | None,
+    watched_hours: float | None,
     minutes: float | None,
     backend: str,
     fps: float | None,
@@ -45,7 +59,8 @@ def calibrate(
     """Choose the threshold that gives the asked rate of false alarms on normal footage.
 
     Give footage without anomalies: whatever is in it counts as normal. Where it is shorter than the asked rate
-    needs, the threshold is extrapolated, and the output says so.
+    needs, the threshold is extrapolated, and the output says so. Events that people marked as false alarms
+    ('callm-edge events mark', or the live page) are normal footage, too: name their store.
     """
     import json
     import shutil
@@ -56,8 +71,11 @@ def calibrate(
     from callm_edge.bundle import BUILT_IN, Bundle
     from callm_edge.decision.calibrated_backend import graph_sha256
     from callm_edge.decision.calibration import calibrate as threshold_from
+    from callm_edge.decision.calibration import event_peaks
+    from callm_edge.decision.marked import marked_events
     from callm_edge.decision.measure import measure
     from callm_edge.errors import UsageError
+    from callm_edge.events.store import EventStore
     from callm_edge.sources import open_source
     from callm_edge.stage1.choose import open_backend
 
@@ -69,6 +87,8 @@ def calibrate(
             "",
             "Give --out DIR for the calibrated copy",
         )
+    if watched_hours is not None and store is None:
+        raise UsageError("--watched-hours says nothing without a store", "", "Name it with --store DIR")
     stage1 = open_backend(opened, backend)
     console = Console(stderr=True)
     traces = []
@@ -87,12 +107,25 @@ def calibrate(
 
             traces.append(measure(source, stage1, opened.decision, progress=on_window, limit_seconds=seconds))
             bar.update(task, total=1, completed=1)
-    found = threshold_from(traces, opened.decision, rate)
+    marked = None
+    if store is not None:
+        with EventStore(store, read_only=True) as events:
+            marked = marked_events(events, opened, stage1, watched_hours)
+    found = threshold_from(traces, opened.decision, rate, marked.false_alarms if marked else None)
     record = found.record(stage1.name, graph_sha256(stage1, opened.folder), sources, rate)
     if out is not None:
         shutil.copytree(opened.folder, out, dirs_exist_ok=True)
         opened = Bundle.load(out)
     decision = opened.decision.model_copy(update={"threshold_psnr_db": round(found.threshold_psnr_db, 4)})
+    if marked:
+        still = sum(bool(event_peaks(trace, decision)) for trace in marked.false_alarms.traces)
+        record["false_alarms"] = {
+            "marked": len(marked.false_alarms.traces),
+            "unused": marked.unused,
+            "watched_hours": round(marked.false_alarms.hours, 4),
+            "lowered_db": round(found.lowered_db, 4),
+            "would_alarm_again": still,
+        }
     opened.with_decision(decision, record)
     if as_json:
         click.echo(
@@ -105,3 +138,18 @@ def calibrate(
         + (" (extrapolated: more footage makes it surer)" if found.extrapolated else "")
         + f". Written to {opened.folder}"
     )
+    if marked:
+        console.print(_of_marks(record["false_alarms"], rate))
+
+
+def _of_marks(about: dict[str, Any], rate: float) -> str:
+    marked, hours = about["marked"], about["watched_hours"]
+    if not marked:
+        return f"No event that this bundle found is marked as a false alarm ({about['unused']} cannot be used)"
+    text = f"{marked} events marked as false alarms in {hours:.1f} h of watching "
+    if about["lowered_db"]:
+        text += f"lowered it by {about['lowered_db']:.2f} dB"
+    else:
+        text += f"are no more than {rate:g} per hour and leave it; ask for fewer with --false-alarms-per-hour"
+    text += f". {about['would_alarm_again']} of them would alarm again"
+    return text + (f"; {about['unused']} more cannot be used" if about["unused"] else "")

@@ -6,12 +6,17 @@ enough to show the wanted rate, the threshold is read off it. Where it is not (a
 the tail is extended: above a high threshold, the depths of dips are exponentially distributed in dB, the usual
 peaks-over-threshold argument (Coles, "An Introduction to Statistical Modeling of Extreme Values", 2001, ch. 4, with
 shape 0), so that the rate falls by a factor e for every `scale` dB.
+
+Events that a person marked as false alarms are normal footage, too: the part of it that was strange. How strange tells
+little without how long the camera watched to see it, so both count. They can lower the threshold and never raise it: a
+store knows nothing of what lay above the threshold of its time, and an event that nobody marked may still be a false
+alarm that nobody looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +42,28 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class FalseAlarms:
+    """What people marked. traces: of each event's clip; hours: that were watched to see these events.
+
+    The scores are of the bundle under calibration, whichever found the event.
+    """
+
+    traces: Sequence[Trace]
+    hours: float
+
+
+@dataclass(frozen=True)
 class Calibrated:
-    """The threshold and where it comes from. extrapolated: beyond what the footage itself shows."""
+    """The threshold and where it comes from. extrapolated: beyond what the footage itself shows.
+
+    hours: of normal footage. lowered_db: by how much the marked events lowered the threshold.
+    """
 
     threshold_psnr_db: float
     extrapolated: bool
     hours: float
     tail_scale_db: float
+    lowered_db: float = 0.0
 
     def record(
         self, backend: str, graph_sha256: str, sources: Sequence[str], false_alarms_per_hour: float
@@ -70,12 +90,27 @@ def event_peaks(trace: Trace, decision: Decision) -> list[float]:
     return [event.peak_psnr_db for event in (*ended, hysteresis.finish()) if event is not None]
 
 
-def calibrate(traces: Sequence[Trace], decision: Decision, false_alarms_per_hour: float) -> Calibrated:
+def calibrate(
+    traces: Sequence[Trace], decision: Decision, false_alarms_per_hour: float, marked: FalseAlarms | None = None
+) -> Calibrated:
     """The threshold (dB) at which normal footage gives `false_alarms_per_hour`.
 
+    marked: what people called false alarms since; see the module.
     Raises UserError without footage or with scores that are not finite.
     """
-    hours = sum(trace.hours for trace in traces)
+    found = _calibrate(traces, decision, false_alarms_per_hour, _hours(traces))
+    if marked is None or not marked.traces:
+        return found
+    both = [*traces, *marked.traces]
+    wider = _calibrate(both, decision, false_alarms_per_hour, found.hours + max(marked.hours, _hours(marked.traces)))
+    if wider.threshold_psnr_db >= found.threshold_psnr_db:
+        return found
+    lowered = found.threshold_psnr_db - wider.threshold_psnr_db
+    return replace(wider, hours=found.hours, lowered_db=lowered)
+
+
+def _calibrate(traces: Sequence[Trace], decision: Decision, false_alarms_per_hour: float, hours: float) -> Calibrated:
+    """hours: in which the traces hold every dip that counts; more than their own length for those of a store."""
     if hours <= 0:
         raise UserError(
             "There is nothing to calibrate on", "the footage gave no scored window", "Give at least a minute of it"
@@ -114,6 +149,10 @@ def _threshold_for(traces: Sequence[Trace], decision: Decision, wanted: float) -
         middle = (low + high) / 2
         low, high = (low, middle) if len(_peaks(traces, decision, middle)) >= wanted else (middle, high)
     return (low + high) / 2
+
+
+def _hours(traces: Sequence[Trace]) -> float:
+    return sum(trace.hours for trace in traces)
 
 
 def _peaks(traces: Sequence[Trace], decision: Decision, threshold: float) -> list[float]:

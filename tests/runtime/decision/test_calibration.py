@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from callm_edge.bundle import Decision
-from callm_edge.decision.calibration import Trace, calibrate, event_peaks
+from callm_edge.decision.calibration import FalseAlarms, Trace, calibrate, event_peaks
 from callm_edge.errors import UserError
 
 DECISION = Decision()
@@ -82,3 +82,41 @@ def test_the_rate_on_unseen_plaza_seeds_is_within_a_factor_of_two(asked: float) 
         seen, unseen = ([traces[i] for i in part] for part in (order[:half], order[half:]))
         ratios.append(rate(calibrate(seen, DECISION, asked).threshold_psnr_db, unseen) / asked)
     assert 0.5 <= np.median(ratios) <= 2
+
+
+def dip(depth_db: float, fps: float = 25.0) -> Trace:
+    """A clip of 8 s in which the score falls by so much for 1 s."""
+    scores = np.full(round(8 * fps), 30.0, np.float32)
+    scores[round(3 * fps) : round(4 * fps)] -= depth_db
+    return Trace(scores, fps)
+
+
+def test_marked_events_lower_the_threshold_until_they_are_as_rare_as_asked() -> None:
+    seen, asked = [footage(60, 0)], 10.0
+    before = calibrate(seen, DECISION, asked)
+    # As many alarms as the footage may have in an hour, within three minutes: far too many.
+    marked = [dip(6.0 + 0.1 * number) for number in range(10)]
+    after = calibrate(seen, DECISION, asked, FalseAlarms(marked, 0.05))
+    assert after.threshold_psnr_db < before.threshold_psnr_db
+    assert after.lowered_db == pytest.approx(before.threshold_psnr_db - after.threshold_psnr_db)
+    assert after.hours == before.hours, "clips of events are no normal footage of their length"
+    together = DECISION.model_copy(update={"threshold_psnr_db": after.threshold_psnr_db})
+    alarms = sum(len(event_peaks(trace, together)) for trace in (*seen, *marked))
+    assert alarms == pytest.approx(asked * 1.05, abs=1)
+
+
+def test_the_longer_it_took_to_see_them_the_less_they_lower() -> None:
+    seen, marked = [footage(60, 0)], [dip(6.0 + 0.1 * number) for number in range(10)]
+    thresholds = [
+        calibrate(seen, DECISION, 10, FalseAlarms(marked, hours)).threshold_psnr_db for hours in (0.05, 0.3, 0.6, 100.0)
+    ]
+    assert thresholds == sorted(thresholds)
+    assert thresholds[0] < thresholds[-1]
+
+
+def test_marked_events_never_raise_the_threshold() -> None:
+    """Nobody marks every false alarm: few marks in many hours say nothing of those that were not marked."""
+    seen = [footage(20, 3)]
+    before = calibrate(seen, DECISION, 6)
+    assert calibrate(seen, DECISION, 6, FalseAlarms([dip(0.5)], 10_000.0)) == before
+    assert calibrate(seen, DECISION, 6, FalseAlarms([], 10_000.0)) == before

@@ -17,6 +17,7 @@ from callm_edge.cascade import Camera, Found, ScoredFrame
 from callm_edge.errors import UserError
 from callm_edge.events.event import Event
 from callm_edge.events.recording import Recording
+from callm_edge.events.scene import SceneChange
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Branch
@@ -24,6 +25,8 @@ from callm_edge.stage2.worker import VerdictWorker
 
 STOP_S = 5.0  # that an answer which is under way at the end may take
 QUEUE = 64  # events under way from the cameras to the store; a full queue makes a camera wait
+
+_Item = Found | SceneChange | UserError | BaseException | None  # None: the camera ended
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Report(Protocol):
     def event(self, event: Event) -> None: ...
 
     def verdict(self, verdict: Verdict) -> None: ...
+
+    def scene(self, change: SceneChange) -> None: ...
 
     def failed(self, what: str, error: UserError) -> None:
         """A source, stage 2 or the event store gave up. what: its name."""
@@ -86,7 +91,7 @@ class Watch:
     ) -> None:
         self._cameras, self._store, self._record = tuple(cameras), store, record
         self._viewer = viewer
-        self._out: queue.Queue[tuple[Camera, Found | UserError | BaseException | None]] = queue.Queue(QUEUE)
+        self._out: queue.Queue[tuple[Camera, _Item]] = queue.Queue(QUEUE)
         # Not bounded: it holds verdicts of events that were reported already, and those are few.
         self._said: queue.SimpleQueue[Verdict | tuple[str, UserError]] = queue.SimpleQueue()
         self._worker = self._verdict_worker(open_branch) if open_branch else None
@@ -117,6 +122,8 @@ class Watch:
                     except UserError as error:
                         report.failed("the event store", error)
                     report.event(item.event)
+                elif isinstance(item, SceneChange):
+                    report.scene(item)
                 elif isinstance(item, UserError):
                     failed += 1
                     report.failed(camera.source.name, item)
@@ -173,7 +180,9 @@ class Watch:
                 if self._record:
                     recording = stack.enter_context(Recording(self._record, camera.source, camera.decision))
                 for item in camera:
-                    if isinstance(item, Found):
+                    if isinstance(item, SceneChange):
+                        self._out.put((camera, item))
+                    elif isinstance(item, Found):
                         self._out.put((camera, item))
                         if recording:
                             recording.event(item.event)

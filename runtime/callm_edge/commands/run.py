@@ -98,6 +98,12 @@ import click
     show_default=True,
     help="How long an event may wait for a verdict, in hours that the device is on.",
 )
+@click.option(
+    "--scene/--no-scene",
+    default=True,
+    show_default=True,
+    help="Alarm where a camera is moved, covered or out of focus, or the light switched.",
+)
 @click.option("--realtime", is_flag=True, help="Play files and the plaza at their own pace, like a camera.")
 @click.option(
     "--record",
@@ -174,6 +180,7 @@ def run(config: Path | None, **flags: Any) -> None:
             private=stage2.private,
             deadline_s=stage2.deadline_s,
             waiting=lambda: len(store.waiting()),
+            attempt=store.attempt,
         )
         branches: list[Branch] = []
 

@@ -45,12 +45,14 @@ def with_flags(settings: RunSettings, flags: Mapping[str, Any], typed: Collectio
     cameras = settings.camera
     if uris := [*flags.get("cameras", ()), *flags.get("sources", ())]:
         cameras = [CameraSettings(source=uri) for uri in uris]
-    cleared = {key: None for key in _PER_CAMERA if key in typed}
+    cleared = {key: None for key in (*_PER_CAMERA, "scene") if key in typed}
     changes: dict[str, Any] = {key: flags[key] for key in _TOP if key in flags}
     changes["camera"] = [camera.model_copy(update=cleared) for camera in cameras]
     if "as_json" in flags:
         changes["as_json"] = flags["as_json"]
     stage2 = {ours: flags[theirs] for theirs, ours in _STAGE2.items() if theirs in flags}
+    if "scene" in flags:
+        changes["scene"] = settings.scene.model_copy(update={"on": flags["scene"]})
     changes["stage2"] = Stage2Settings.model_validate({**settings.stage2.model_dump(), **stage2})
     web = {ours: flags[theirs] for theirs, ours in _WEB.items() if theirs in flags}
     if web:

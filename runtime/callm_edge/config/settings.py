@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from callm_edge.bundle import DEFAULT
+from callm_edge.decision.scene_drift import SceneLimits
 from callm_edge.decision.schedule import Schedule
 from callm_edge.decision.zones import Zones, box
 from callm_edge.events.retention import Limits
@@ -60,6 +61,7 @@ class CameraSettings(_Table):
     source: as --source, or a number as --camera. source_file: holds it, for URLs with a password; mode 600.
     name: in events, topics and metrics; by default the source's, without passwords.
     ignore: zones whose errors do not count. schedule: when events count; always where empty.
+    scene: whether its view is watched for drift; off for a camera that is meant to turn.
     """
 
     source: str | int | None = None
@@ -74,6 +76,7 @@ class CameraSettings(_Table):
     ignore: list[Zone] = []
     schedule: list[str] = []
     decision: DecisionOverrides = DecisionOverrides()
+    scene: bool | None = None
 
     @field_validator("schedule")
     @classmethod
@@ -114,6 +117,20 @@ class Stage2Settings(_Table):
     deadline_s: Seconds = 5.0
     queue_events: int = Field(10_000, ge=1)
     queue_age_hours: float = Field(168.0, gt=0, allow_inf_nan=False)
+
+
+class SceneSettings(_Table):
+    """The scene-drift alarm; see decision.scene_drift.SceneLimits."""
+
+    on: bool = True
+    hold_s: Seconds = SceneLimits.hold_s
+    settle_s: Seconds = SceneLimits.settle_s
+    shift: float = Field(SceneLimits.shift, gt=0, le=0.5)
+    light: float = Field(SceneLimits.light, gt=1, le=10)
+    detail: float = Field(SceneLimits.detail, gt=0, lt=1)
+
+    def limits(self) -> SceneLimits:
+        return SceneLimits(**self.model_dump(exclude={"on"}))
 
 
 class RetentionSettings(_Table):
@@ -237,6 +254,7 @@ class RunSettings(_Table):
     headless: bool = False
     as_json: bool = Field(False, alias="json")
     stage2: Stage2Settings = Stage2Settings()
+    scene: SceneSettings = SceneSettings()
     retention: RetentionSettings = RetentionSettings()
     sinks: SinkSettings = SinkSettings()
     web: WebSettings | None = None

@@ -13,25 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from callm_edge.cascade import Camera, Found, ScoredFrame
+from callm_edge.cascade import Camera, Found
 from callm_edge.errors import UserError
 from callm_edge.events.event import Event
 from callm_edge.events.recording import Recording
-from callm_edge.events.scene import SceneChange
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Branch
+from callm_edge.stage2.verdict_queue import VerdictQueue
 from callm_edge.stage2.worker import VerdictWorker
 
 STOP_S = 5.0  # that an answer which is under way at the end may take
 QUEUE = 64  # events under way from the cameras to the store; a full queue makes a camera wait
 
-_Item = Found | SceneChange | UserError | BaseException | None  # None: the camera ended
-
 
 @dataclass(frozen=True)
 class Summary:
-    """The last line of a run. fps: frames per second of all cameras; stage1_fps: windows per second of stage 1 time."""
+    """The last line of a run. fps: frames per second of all cameras; stage1_fps: windows per second of stage 1 time.
+
+    given_up: events that waited for a verdict until a bound of the queue was reached.
+    """
 
     frames: int
     windows: int
@@ -42,6 +43,7 @@ class Summary:
     stage1_fps: float
     rss_mb: float
     seconds: float
+    given_up: int = 0
 
 
 class Report(Protocol):
@@ -53,8 +55,6 @@ class Report(Protocol):
 
     def verdict(self, verdict: Verdict) -> None: ...
 
-    def scene(self, change: SceneChange) -> None: ...
-
     def failed(self, what: str, error: UserError) -> None:
         """A source, stage 2 or the event store gave up. what: its name."""
 
@@ -64,21 +64,11 @@ class Report(Protocol):
     def finished(self, summary: Summary) -> None: ...
 
 
-class Viewer(Protocol):
-    """Who looks over the cameras' shoulders: the live page. Called in their threads; it must return at once."""
-
-    def frame(self, camera: Camera, scored: ScoredFrame) -> None:
-        """Every frame with its score."""
-
-    def say(self, event_id: str, piece: str) -> None:
-        """A piece of an explanation while stage 2 says it."""
-
-
 class Watch:
     """Runs cameras until all ended and all is judged, or until interrupted.
 
     record: folder for annotated video and plots, or None. open_branch: makes stage 2, which judges the events of all
-    cameras, or None for none. viewer: see Viewer.
+    cameras, or None for none. verdict_queue: keeps what waits for it within bounds.
     """
 
     def __init__(
@@ -87,14 +77,14 @@ class Watch:
         store: EventStore,
         record: Path | None = None,
         open_branch: Callable[[], Branch] | None = None,
-        viewer: Viewer | None = None,
+        verdict_queue: VerdictQueue | None = None,
     ) -> None:
         self._cameras, self._store, self._record = tuple(cameras), store, record
-        self._viewer = viewer
-        self._out: queue.Queue[tuple[Camera, _Item]] = queue.Queue(QUEUE)
+        self._out: queue.Queue[tuple[Camera, Found | UserError | BaseException | None]] = queue.Queue(QUEUE)
         # Not bounded: it holds verdicts of events that were reported already, and those are few.
         self._said: queue.SimpleQueue[Verdict | tuple[str, UserError]] = queue.SimpleQueue()
         self._worker = self._verdict_worker(open_branch) if open_branch else None
+        self._verdict_queue = verdict_queue or VerdictQueue(store)
         self._verdicts = 0
 
     def run(self, report: Report) -> int:
@@ -122,8 +112,7 @@ class Watch:
                     except UserError as error:
                         report.failed("the event store", error)
                     report.event(item.event)
-                elif isinstance(item, SceneChange):
-                    report.scene(item)
+                    self._bound_queue(report, added=True)
                 elif isinstance(item, UserError):
                     failed += 1
                     report.failed(camera.source.name, item)
@@ -138,6 +127,7 @@ class Watch:
                 for camera in self._cameras:
                     camera.source.close()
             self._pass_on(report)
+            self._bound_queue(report)
             report.tick(self._cameras, time.monotonic() - began)
         if self._worker:
             self._worker.stop(timeout_s=STOP_S)
@@ -146,13 +136,8 @@ class Watch:
         return failed
 
     def _verdict_worker(self, open_branch: Callable[[], Branch]) -> VerdictWorker:
-        viewer = self._viewer
         return VerdictWorker(
-            self._store,
-            open_branch,
-            self._said.put,
-            lambda event_id, error: self._said.put((event_id, error)),
-            viewer.say if viewer else lambda event_id, piece: None,
+            self._store, open_branch, self._said.put, lambda event_id, error: self._said.put((event_id, error))
         )
 
     def _keep(self, camera: Camera, found: Found) -> None:
@@ -160,6 +145,15 @@ class Watch:
         self._store.add(found.event, found.thumbnail, camera.bundle, found.clip, wants_verdict)
         if self._worker:
             self._worker.notify()
+
+    def _bound_queue(self, report: Report, added: bool = False) -> None:
+        if self._worker is None:
+            return
+        try:
+            for given_up in self._verdict_queue.tidy(added):
+                report.failed("stage 2", given_up)
+        except UserError as error:
+            report.failed("the event store", error)
 
     def _all_judged(self) -> bool:
         return self._worker is None or (self._worker.idle and self._said.empty())
@@ -180,17 +174,12 @@ class Watch:
                 if self._record:
                     recording = stack.enter_context(Recording(self._record, camera.source, camera.decision))
                 for item in camera:
-                    if isinstance(item, SceneChange):
-                        self._out.put((camera, item))
-                    elif isinstance(item, Found):
+                    if isinstance(item, Found):
                         self._out.put((camera, item))
                         if recording:
                             recording.event(item.event)
-                    else:
-                        if self._viewer:
-                            self._viewer.frame(camera, item)
-                        if recording:
-                            recording.frame(item)
+                    elif recording:
+                        recording.frame(item)
         except BaseException as error:  # to be raised, or reported, by the thread that the user sees
             self._out.put((camera, error))
         finally:
@@ -210,6 +199,7 @@ class Watch:
             stage1_fps=round(windows / stage1, 2) if stage1 else 0.0,
             rss_mb=round(_peak_rss_mb(), 1),
             seconds=round(seconds, 2),
+            given_up=sum(self._verdict_queue.given_up.values()),
         )
 
 

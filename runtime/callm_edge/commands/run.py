@@ -96,13 +96,7 @@ import click
     type=click.FloatRange(min=0, min_open=True),
     default=168.0,
     show_default=True,
-    help="How long an event may wait for a verdict, in hours that the device is on.",
-)
-@click.option(
-    "--scene/--no-scene",
-    default=True,
-    show_default=True,
-    help="Alarm where a camera is moved, covered or out of focus, or the light switched.",
+    help="How long an event may wait for a verdict, in hours that a run goes on.",
 )
 @click.option("--realtime", is_flag=True, help="Play files and the plaza at their own pace, like a camera.")
 @click.option(
@@ -116,13 +110,6 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Event database; default: the user's own.",
-)
-@click.option("--web", metavar="[HOST:]PORT", help="Serve the live page there; hosts others can reach need a token.")
-@click.option(
-    "--web-token-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Token that opens the page; mode 600.  [default: the variable CALLM_EDGE_WEB_TOKEN]",
 )
 @click.option("--headless", is_flag=True, help="No status line: events and the summary only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
@@ -147,9 +134,9 @@ def run(config: Path | None, **flags: Any) -> None:
     from callm_edge.stage1.tensorrt.progress import ProgressBars
     from callm_edge.stage2.branch import Branch
     from callm_edge.stage2.choose import open_branch, remote_server
+    from callm_edge.stage2.verdict_queue import QueueBounds, VerdictQueue
     from callm_edge.supervision import supervision
     from callm_edge.watch import Report, Watch
-    from callm_edge.web.choose import open_page
 
     settings = with_flags(read_settings(config) if config else RunSettings(), *_given(flags))
     if not settings.camera:
@@ -189,6 +176,7 @@ def run(config: Path | None, **flags: Any) -> None:
             branches.append(make())
             return branches[0]
 
+        queue = VerdictQueue(store, QueueBounds(stage2.queue_events, 3600 * stage2.queue_age_hours))
         failing: dict[str, int] = {}
         sinks = open_sinks(
             settings.sinks,
@@ -196,21 +184,15 @@ def run(config: Path | None, **flags: Any) -> None:
             lambda: len(store.waiting()),
             lambda: getattr(branches[0], "breaker", None) if branches else None,
             lambda: failing,
+            lambda: queue.given_up,
         )
         for sink in sinks:
             stack.callback(sink.close)
-        page = open_page(settings, opened, store, make) if settings.web else None
-        if page:
-            stack.callback(page.server.close)
-            page.server.start()
-            click.echo(f"Live page: {page.server.url}", err=True)
         manager = supervision()
         # Who pipes a run into `head` wants it to end; a service whose events go elsewhere is not to end with its pipe.
-        passes = () if sinks or page else (BrokenPipeError,)
-        members: list[Report] = [console, *([manager] if manager else []), *sinks, *([page.live] if page else [])]
-        report = Reports(members, passes, failing)
-        viewer = page.live if page else None
-        failed = Watch(opened.cameras, store, settings.record, open_and_keep if make else None, viewer).run(report)
+        passes = () if sinks else (BrokenPipeError,)
+        report = Reports([console, *([manager] if manager else []), *sinks], passes, failing)
+        failed = Watch(opened.cameras, store, settings.record, open_and_keep if make else None, queue).run(report)
     if failed == len(opened.cameras):
         raise SystemExit(1)
 

@@ -57,6 +57,7 @@ class Retention:
         self._store, self._limits, self._free = store, limits, free_bytes
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self._began = time.time() - time.monotonic()
         store.pictures.keep_free_bytes = limits.keep_free_bytes
 
     def __enter__(self) -> Retention:
@@ -71,12 +72,13 @@ class Retention:
 
     def sweep(self) -> Swept:
         """Remove what is beyond the limits. Raises UserError where the store cannot be written."""
-        now, limits = time.time(), self._limits
+        # A date that is set while a run goes on makes nothing older.
+        now, limits = self._began + time.monotonic(), self._limits
         events = 0
         if limits.max_age_s is not None:
             events = self._store.forget(before=now - limits.max_age_s)
         ages = self._store.ages()
-        known: list[tuple[tuple[bool, float], Path, int]] = []
+        known: list[tuple[tuple[bool, int], Path, int]] = []
         files, freed = 0, 0
         for path, size, changed in self._store.pictures.files():
             age = ages.get(path.stem)

@@ -26,7 +26,7 @@ from callm_edge.events.pictures import Pictures
 from callm_edge.events.verdict import Verdict
 from callm_edge.names import nearest
 
-SCHEMA = 2  # 2: marks
+SCHEMA = 1
 BUSY_S = 10.0  # how long a writer waits for another one
 
 _FIELDS = (
@@ -69,24 +69,22 @@ CREATE TABLE verdict (
     ledger_ms TEXT
 )
 """
-# What people say of events. A table of its own, so that a store of schema 1 needs nothing but it.
-_CREATE_MARK = """
-CREATE TABLE mark (
-    event_id TEXT PRIMARY KEY NOT NULL,
-    false_alarm_at REAL NOT NULL
-)
-"""
 _TABLES = (
     _CREATE,
     "CREATE INDEX event_happened_at ON event (happened_at)",
     _CREATE_VERDICT,
     "CREATE INDEX verdict_waiting ON verdict (event_id) WHERE decided_at IS NULL AND failed IS NULL",
-    _CREATE_MARK,
+)
+# Seconds that events of the queue have waited: see `count_waiting`. Other versions of the schema do without it.
+_CREATE_WAITED = "CREATE TABLE IF NOT EXISTS waited (event_id TEXT PRIMARY KEY NOT NULL, seconds REAL NOT NULL)"
+_WAITS = "decided_at IS NULL AND failed IS NULL"
+_OLD = (
+    "SELECT id FROM event LEFT JOIN verdict ON event_id = id "
+    f"WHERE stored_at < ? AND (event_id IS NULL OR NOT ({_WAITS}))"
 )
 _SELECT = (
     f"SELECT {_FIELDS}, bundle, stored_at, happened_at, failed, decided_at, abnormal, probability, explanation, "
-    "answered_by, reason, ledger_ms, false_alarm_at FROM event LEFT JOIN verdict ON verdict.event_id = id "
-    "LEFT JOIN mark ON mark.event_id = id"
+    "answered_by, reason, ledger_ms FROM event LEFT JOIN verdict ON event_id = id"
 )
 
 
@@ -100,7 +98,6 @@ class StoredEvent:
         starts at 0.
     thumbnail, clip: its picture and its frames, or None where none were stored or they were deleted since.
     verdict: what stage 2 says, or None. failed: why it says nothing, or None.
-    false_alarm_at: Unix time when a person said that nothing was wrong, or None.
     """
 
     event: Event
@@ -111,7 +108,6 @@ class StoredEvent:
     clip: Path | None = None
     verdict: Verdict | None = None
     failed: str | None = None
-    false_alarm_at: float | None = None
 
 
 def default_store() -> Path:
@@ -138,6 +134,7 @@ class EventStore:
         self.folder, self.path, self.read_only = folder, folder / "events.db", read_only
         self.pictures = Pictures(folder)
         self._lock = threading.Lock()
+        self._counted = time.monotonic()  # until when `waited` counts
         with self._explained():
             self._db = self._open_to_read() if read_only else self._open_to_write()
 
@@ -192,6 +189,10 @@ class EventStore:
                 if wants_verdict:
                     self._db.execute(
                         "INSERT OR IGNORE INTO verdict (event_id, failed) VALUES (?, ?)", (event.id, without)
+                    )
+                    # Less than 0: the next count adds what was before this event, too.
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO waited VALUES (?, ?)", (event.id, self._counted - time.monotonic())
                     )
             return added.rowcount == 1
 
@@ -254,21 +255,52 @@ class EventStore:
             row[0]
             for row in self._rows(
                 "SELECT event_id FROM verdict JOIN event ON event.id = event_id "
-                "WHERE decided_at IS NULL AND failed IS NULL ORDER BY stored_at, event.rowid"
+                "WHERE decided_at IS NULL AND failed IS NULL ORDER BY event.rowid"
             )
         ]
 
+    def waited_s(self, event_id: str) -> float:
+        """Seconds that this event has waited for a verdict while a run had the store open, whatever the date did."""
+        rows = self._rows("SELECT seconds FROM waited WHERE event_id = :id", {"id": event_id})
+        return max(0.0, time.monotonic() - self._counted + (rows[0][0] if rows else 0.0))
+
+    def count_waiting(self) -> None:
+        """Write down how long every event of the queue has waited. One process at a time may."""
+        with self._lock, self._explained(), self._db:
+            now = time.monotonic()
+            self._db.execute(
+                f"INSERT INTO waited SELECT event_id, :more FROM verdict WHERE {_WAITS} "
+                "ON CONFLICT DO UPDATE SET seconds = seconds + :more",
+                {"more": now - self._counted},
+            )
+            self._db.execute(f"DELETE FROM waited WHERE event_id NOT IN (SELECT event_id FROM verdict WHERE {_WAITS})")
+            self._counted = now
+
+    def give_up_older(self, seconds: float, why: str) -> int:
+        """Let no event wait that has waited so long; returns how many did."""
+        with self._lock, self._explained(), self._db:
+            return self._db.execute(
+                f"UPDATE verdict SET failed = ? WHERE {_WAITS} "
+                "AND event_id IN (SELECT event_id FROM waited WHERE seconds + ? > ?)",
+                (why, time.monotonic() - self._counted, seconds),
+            ).rowcount
+
+    def give_up_oldest(self, most: int, why: str) -> int:
+        """Let only the `most` newest of the events wait that do; returns how many wait no longer."""
+        with self._lock, self._explained(), self._db:
+            return self._db.execute(
+                "UPDATE verdict SET failed = ? WHERE event_id IN ("
+                "SELECT event_id FROM verdict JOIN event ON id = event_id "
+                f"WHERE {_WAITS} ORDER BY event.rowid DESC LIMIT -1 OFFSET ?)",
+                (why, most),
+            ).rowcount
+
     def attempt(self, event_id: str) -> int:
-        """Note that stage 2 now tries to judge this event; returns how many times it has, this one included."""
+        """Note that this process now tries to judge the event itself; returns how often one has, this time included."""
         with self._lock, self._explained(), self._db:
             self._db.execute("UPDATE verdict SET attempts = attempts + 1 WHERE event_id = ?", (event_id,))
             row = self._db.execute("SELECT attempts FROM verdict WHERE event_id = ?", (event_id,)).fetchone()
         return int(row[0]) if row else 0
-
-    def forgive(self, event_id: str) -> None:
-        """Take back an `attempt`, which failed for no fault of the event."""
-        with self._lock, self._explained(), self._db:
-            self._db.execute("UPDATE verdict SET attempts = attempts - 1 WHERE event_id = ?", (event_id,))
 
     def decide(self, verdict: Verdict) -> bool:
         """Store a verdict. False where the event has one already: then nothing is changed."""
@@ -290,55 +322,30 @@ class EventStore:
         with self._lock, self._explained(), self._db:
             self._db.execute("UPDATE verdict SET failed = ? WHERE event_id = ? AND decided_at IS NULL", (why, event_id))
 
-    def mark_false_alarm(self, event_id: str, marked: bool = True) -> None:
-        """Note that a person calls this event a false alarm, or takes that back; saying it twice changes nothing.
-
-        event_id: in full. Raises UserError where there is no such event, or the store is open to read only.
-        """
-        if self.read_only:
-            raise UserError(
-                f"Events in {self.folder} cannot be marked",
-                "the store is open to read only",
-                "Check who owns the folder",
-            )
-        with self._lock, self._explained(), self._db:
-            if not self._db.execute("SELECT 1 FROM event WHERE id = ?", (event_id,)).fetchone():
-                raise UserError(f"There is no event '{event_id}'", "", "See 'callm-edge events list'")
-            if marked:
-                self._db.execute("INSERT OR IGNORE INTO mark VALUES (?, ?)", (event_id, time.time()))
-            else:
-                self._db.execute("DELETE FROM mark WHERE event_id = ?", (event_id,))
-
-    def false_alarms(self) -> Sequence[StoredEvent]:
-        """Every event that is marked as a false alarm, newest first."""
-        return [
-            self._stored(row)
-            for row in self._rows(
-                f"{_SELECT} WHERE false_alarm_at IS NOT NULL ORDER BY happened_at DESC, event.rowid DESC"
-            )
-        ]
-
     def source_of(self, event_id: str) -> str | None:
         """The source of an event, or None where it is not here."""
         rows = self._rows("SELECT source FROM event WHERE id = :id", {"id": event_id})
         return str(rows[0][0]) if rows else None
 
-    def ages(self) -> dict[str, tuple[bool, float]]:
-        """(waits for a verdict, Unix time of storing) of every event by its id: in this order pictures are let go."""
+    def ages(self) -> dict[str, tuple[bool, int]]:
+        """(waits for a verdict, how many were stored before) of every event by its id: so pictures are let go."""
         return {
-            row[0]: (bool(row[1]), float(row[2]))
+            row[0]: (bool(row[1]), int(row[2]))
             for row in self._rows(
-                "SELECT id, event_id IS NOT NULL AND decided_at IS NULL AND failed IS NULL, stored_at "
+                "SELECT id, event_id IS NOT NULL AND decided_at IS NULL AND failed IS NULL, event.rowid "
                 "FROM event LEFT JOIN verdict ON event_id = id"
             )
         }
 
     def forget(self, before: float) -> int:
-        """Remove events that were stored before this Unix time, with all that belongs to them; returns how many."""
+        """Remove events that were stored before this Unix time, with all that belongs to them; returns how many.
+
+        Those that wait for a verdict stay: the queue has bounds of its own.
+        """
         with self._lock, self._explained():
             with self._db:
-                old = [row[0] for row in self._db.execute("SELECT id FROM event WHERE stored_at < ?", (before,))]
-                for table, column in (("verdict", "event_id"), ("mark", "event_id"), ("event", "id")):
+                old = [row[0] for row in self._db.execute(_OLD, (before,))]
+                for table, column in (("verdict", "event_id"), ("event", "id")):
                     self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in old])
             # After the rows: a picture without an event is tidied up later, an event must not promise what is gone.
             for one in old:
@@ -347,7 +354,7 @@ class EventStore:
 
     def _stored(self, row: tuple) -> StoredEvent:
         event = Event(*(*row[:9], row[9:13]))
-        bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms, marked_at = row[13:]
+        bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms = row[13:]
         verdict = None
         if decided_at is not None:
             probability, explanation, answered_by, reason = words
@@ -356,7 +363,7 @@ class EventStore:
         picture, clip = (
             p if p.is_file() else None for p in (self.pictures.thumbnail(event.id), self.pictures.clip(event.id))
         )
-        return StoredEvent(event, bundle, stored_at, happened_at, picture, clip, verdict, failed, marked_at)
+        return StoredEvent(event, bundle, stored_at, happened_at, picture, clip, verdict, failed)
 
     def _rows(self, query: str, values: dict[str, object] | None = None) -> Sequence[tuple]:
         with self._lock, self._explained():
@@ -370,11 +377,11 @@ class EventStore:
             db.execute("PRAGMA journal_mode = WAL")  # readers never wait for the writer, nor it for them
             db.execute("PRAGMA synchronous = FULL")  # events are rare and must outlive a power cut
             db.execute("BEGIN IMMEDIATE")  # two processes may both find a new file
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version < SCHEMA:
-                for statement in _TABLES if version == 0 else (_CREATE_MARK,):
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _TABLES:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
+            db.execute(_CREATE_WAITED)
             db.commit()
         except BaseException:
             db.close()
@@ -398,9 +405,6 @@ class EventStore:
             db = sqlite3.connect(f"{name}?{mode}", uri=True, timeout=BUSY_S, check_same_thread=False)
             try:
                 self._refuse_other_schemas(db, may_be_new=False)
-                if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA:
-                    # Of this connection only: the file stays as it is, and has no marks.
-                    db.execute(_CREATE_MARK.replace("CREATE TABLE", "CREATE TEMP TABLE"))
                 return db
             except BaseException as error:
                 db.close()

@@ -22,6 +22,7 @@ def open_sinks(
     waiting_verdicts: Callable[[], int] = lambda: 0,
     breaker: Callable[[], CircuitBreaker | None] = lambda: None,
     failing: Callable[[], dict[str, int]] = dict,
+    given_up: Callable[[], dict[str, int]] = dict,
 ) -> list[Sink]:
     """Every sink that is asked for. The caller closes them.
 
@@ -44,7 +45,7 @@ def open_sinks(
         if at := settings.prometheus:
             from callm_edge.sinks.prometheus import Prometheus
 
-            sinks.append(Prometheus(at.host, at.port, tuple(sinks), waiting_verdicts, breaker, failing))
+            sinks.append(Prometheus(at.host, at.port, tuple(sinks), waiting_verdicts, breaker, failing, given_up))
     except BaseException:
         for sink in sinks:
             sink.close()

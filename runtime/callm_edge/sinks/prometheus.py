@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from callm_edge import __version__
 from callm_edge.errors import UsageError
-from callm_edge.events.scene import KINDS, NORMAL
 from callm_edge.latencies import Latencies
 from callm_edge.sinks.sink import Sink
 from callm_edge.sources import SourceState
@@ -30,7 +29,7 @@ class Prometheus(Sink):
 
     host, port: where; port 0 takes a free one, see `port`. sinks: whose queues are shown too.
     waiting_verdicts: how many events wait for stage 2. breaker: the one before the server, where there is one.
-    failing: calls that failed by name of the report.
+    failing: calls that failed by name of the report. given_up: events that wait for no verdict any more, by reason.
     Raises UsageError where the port is taken.
     """
 
@@ -44,11 +43,13 @@ class Prometheus(Sink):
         waiting_verdicts: Callable[[], int] = lambda: 0,
         breaker: Callable[[], CircuitBreaker | None] = lambda: None,
         failing: Callable[[], dict[str, int]] = dict,
+        given_up: Callable[[], dict[str, int]] = dict,
     ) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
         self._cameras: Sequence[Camera] = ()
         self._sinks, self._waiting, self._breaker, self._failing = tuple(sinks), waiting_verdicts, breaker, failing
+        self._given_up = given_up
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[str] = Counter()
         self._steps: dict[str, Latencies] = {}
@@ -103,7 +104,6 @@ class Prometheus(Sink):
         queued = gauge("frames_waiting", "Frames read and not yet taken", "camera")
         state = gauge("camera_state", "1 for the state that the camera is in", "camera", "state")
         active = gauge("event_active", "1 while an event is open", "camera")
-        scene = gauge("scene", "1 for what the camera's view is like: normal, or why not", "camera", "kind")
         threshold = gauge("threshold_psnr_db", "Windows below it are flagged", "camera")
         stages = histogram(
             "stage_seconds", "stage1: one window; behind: from capture to score, of live cameras", "camera", "stage"
@@ -119,12 +119,10 @@ class Prometheus(Sink):
             for one in SourceState:
                 state.add_metric([name, one.value], camera.source.state is one)
             active.add_metric([name], camera.active)
-            for kind in KINDS:
-                scene.add_metric([name, kind], (camera.drift.kind if camera.drift else NORMAL) == kind)
             threshold.add_metric([name], camera.decision.threshold_psnr_db)
             for stage, latencies in (("stage1", counts.stage1), ("behind", counts.behind)):
                 stages.add_metric([name, stage], latencies.buckets(), latencies.seconds)
-        yield from (build, frames, windows, events, lost, queued, state, active, scene, threshold, stages)
+        yield from (build, frames, windows, events, lost, queued, state, active, threshold, stages)
 
         verdicts = counter("verdicts", "Answers of stage 2", "abnormal", "answered_by")
         for (abnormal, by), count in dict(self._verdicts).items():
@@ -137,7 +135,10 @@ class Prometheus(Sink):
         failures = counter("failures", "Sources, answers and writes to the store that failed", "what")
         for what, count in dict(self._failures).items():
             failures.add_metric([what], count)
-        yield from (verdicts, steps, waiting, failures)
+        given_up = counter("verdicts_given_up", "Events that waited past a bound of the queue (size, age)", "reason")
+        for reason, count in self._given_up().items():
+            given_up.add_metric([reason], count)
+        yield from (verdicts, steps, waiting, failures, given_up)
 
         if breaker := self._breaker():
             states = gauge("breaker_state", "1 for the state of the breaker before the server", "state")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -129,7 +128,7 @@ class VerdictWorker:
             if stored.clip is None:
                 raise UserError(f"Event {event_id} cannot be judged", "its clip is gone")
             clip = Clip.load(stored.clip)
-            waited_ms = 1000 * max(0.0, time.time() - stored.stored_at)
+            waited_ms = 1000 * self._store.waited_s(event_id)
             verdict = branch.judge(clip, lambda piece: self._say(event_id, piece))
         except Unreachable:
             self._put_off[event_id] = self._put_off.get(event_id, 0) + 1

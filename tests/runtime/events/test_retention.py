@@ -49,16 +49,17 @@ def test_old_events_are_forgotten_whole_and_what_a_crash_left_is_tidied_up(
 ) -> None:
     now = time.time()
     with EventStore(tmp_path) as store:
-        for name, days in (("old", 40), ("new", 0)):
+        for name, days, waits in (("old", 40, False), ("old-and-waiting", 40, True), ("new", 0, True)):
             monkeypatch.setattr(time, "time", lambda days=days: now - 86400 * days)
-            add(store, name, waits=True)
+            add(store, name, waits)
         for name, hours in (("lost", 2), ("just-now", 0)):
             path = tmp_path / "clips" / f"{name}.zip"
             path.write_bytes(b"z" * 10)
             os.utime(path, (now - 3600 * hours,) * 2)
         assert Retention(store, Limits(max_age_s=30 * 86400)).sweep() == Swept(1, 1, 10)
-        assert list(store.ids()) == list(store.waiting()) == ["new"]
-    assert kept(tmp_path) == ["just-now.zip", "new.jpg", "new.zip"]
+        assert list(store.ids()) == ["new", "old-and-waiting"], "the queue has bounds of its own"
+    pictures = ["new.jpg", "new.zip", "old-and-waiting.jpg", "old-and-waiting.zip"]
+    assert kept(tmp_path) == ["just-now.zip", *pictures]
 
 
 def test_pictures_make_room_on_the_disk(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from callm_edge.stage2.breaker import CircuitBreaker
 def test_metrics(camera: Any, verdict: Verdict) -> None:
     breaker = CircuitBreaker(failures=1)
     breaker.failed()
-    sink = Prometheus(port=0, waiting_verdicts=lambda: 2, breaker=lambda: breaker, failing=lambda: {"Mqtt": 1})
+    sink = Prometheus(
+        port=0,
+        waiting_verdicts=lambda: 2,
+        breaker=lambda: breaker,
+        failing=lambda: {"Mqtt": 1},
+        given_up=lambda: {"size": 0, "age": 4},
+    )
     try:
         sink.started([camera])
         sink.verdict(verdict)
@@ -44,6 +50,7 @@ def test_metrics(camera: Any, verdict: Verdict) -> None:
     assert samples["verdicts_total", "device", "yes"] == 1
     assert samples["verdict_step_seconds_sum", "decode"] == pytest.approx(0.9)
     assert samples[("verdicts_waiting",)] == 2
+    assert samples["verdicts_given_up_total", "age"] == 4
     assert samples["breaker_state", "open"] == 1
     assert samples["failures_total", "gate"] == 1
     assert samples["report_failures_total", "Mqtt"] == 1

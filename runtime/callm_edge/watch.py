@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from callm_edge.cascade import Camera, Found
+from callm_edge.cascade import Camera, Found, ScoredFrame
 from callm_edge.errors import UserError
 from callm_edge.events.event import Event
 from callm_edge.events.recording import Recording
+from callm_edge.events.scene import SceneChange
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Branch
@@ -25,6 +26,8 @@ from callm_edge.stage2.worker import VerdictWorker
 
 STOP_S = 5.0  # that an answer which is under way at the end may take
 QUEUE = 64  # events under way from the cameras to the store; a full queue makes a camera wait
+
+_Item = Found | SceneChange | UserError | BaseException | None  # None: the camera ended
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Report(Protocol):
 
     def verdict(self, verdict: Verdict) -> None: ...
 
+    def scene(self, change: SceneChange) -> None: ...
+
     def failed(self, what: str, error: UserError) -> None:
         """A source, stage 2 or the event store gave up. what: its name."""
 
@@ -64,11 +69,21 @@ class Report(Protocol):
     def finished(self, summary: Summary) -> None: ...
 
 
+class Viewer(Protocol):
+    """Who looks over the cameras' shoulders: the live page. Called in their threads; it must return at once."""
+
+    def frame(self, camera: Camera, scored: ScoredFrame) -> None:
+        """Every frame with its score."""
+
+    def say(self, event_id: str, piece: str) -> None:
+        """A piece of an explanation while stage 2 says it."""
+
+
 class Watch:
     """Runs cameras until all ended and all is judged, or until interrupted.
 
     record: folder for annotated video and plots, or None. open_branch: makes stage 2, which judges the events of all
-    cameras, or None for none. verdict_queue: keeps what waits for it within bounds.
+    cameras, or None for none. verdict_queue: keeps what waits for it within bounds. viewer: see Viewer.
     """
 
     def __init__(
@@ -78,9 +93,11 @@ class Watch:
         record: Path | None = None,
         open_branch: Callable[[], Branch] | None = None,
         verdict_queue: VerdictQueue | None = None,
+        viewer: Viewer | None = None,
     ) -> None:
         self._cameras, self._store, self._record = tuple(cameras), store, record
-        self._out: queue.Queue[tuple[Camera, Found | UserError | BaseException | None]] = queue.Queue(QUEUE)
+        self._viewer = viewer
+        self._out: queue.Queue[tuple[Camera, _Item]] = queue.Queue(QUEUE)
         # Not bounded: it holds verdicts of events that were reported already, and those are few.
         self._said: queue.SimpleQueue[Verdict | tuple[str, UserError]] = queue.SimpleQueue()
         self._worker = self._verdict_worker(open_branch) if open_branch else None
@@ -113,6 +130,8 @@ class Watch:
                         report.failed("the event store", error)
                     report.event(item.event)
                     self._bound_queue(report, added=True)
+                elif isinstance(item, SceneChange):
+                    report.scene(item)
                 elif isinstance(item, UserError):
                     failed += 1
                     report.failed(camera.source.name, item)
@@ -136,8 +155,13 @@ class Watch:
         return failed
 
     def _verdict_worker(self, open_branch: Callable[[], Branch]) -> VerdictWorker:
+        viewer = self._viewer
         return VerdictWorker(
-            self._store, open_branch, self._said.put, lambda event_id, error: self._said.put((event_id, error))
+            self._store,
+            open_branch,
+            self._said.put,
+            lambda event_id, error: self._said.put((event_id, error)),
+            viewer.say if viewer else lambda event_id, piece: None,
         )
 
     def _keep(self, camera: Camera, found: Found) -> None:
@@ -174,12 +198,17 @@ class Watch:
                 if self._record:
                     recording = stack.enter_context(Recording(self._record, camera.source, camera.decision))
                 for item in camera:
-                    if isinstance(item, Found):
+                    if isinstance(item, SceneChange):
+                        self._out.put((camera, item))
+                    elif isinstance(item, Found):
                         self._out.put((camera, item))
                         if recording:
                             recording.event(item.event)
-                    elif recording:
-                        recording.frame(item)
+                    else:
+                        if self._viewer:
+                            self._viewer.frame(camera, item)
+                        if recording:
+                            recording.frame(item)
         except BaseException as error:  # to be raised, or reported, by the thread that the user sees
             self._out.put((camera, error))
         finally:

@@ -98,6 +98,12 @@ import click
     show_default=True,
     help="How long an event may wait for a verdict, in hours that a run goes on.",
 )
+@click.option(
+    "--scene/--no-scene",
+    default=True,
+    show_default=True,
+    help="Alarm where a camera is moved, covered or out of focus, or the light switched.",
+)
 @click.option("--realtime", is_flag=True, help="Play files and the plaza at their own pace, like a camera.")
 @click.option(
     "--record",
@@ -110,6 +116,13 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Event database; default: the user's own.",
+)
+@click.option("--web", metavar="[HOST:]PORT", help="Serve the live page there; hosts others can reach need a token.")
+@click.option(
+    "--web-token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Token that opens the page; mode 600.  [default: the variable CALLM_EDGE_WEB_TOKEN]",
 )
 @click.option("--headless", is_flag=True, help="No status line: events and the summary only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
@@ -137,6 +150,7 @@ def run(config: Path | None, **flags: Any) -> None:
     from callm_edge.stage2.verdict_queue import QueueBounds, VerdictQueue
     from callm_edge.supervision import supervision
     from callm_edge.watch import Report, Watch
+    from callm_edge.web.choose import open_page
 
     settings = with_flags(read_settings(config) if config else RunSettings(), *_given(flags))
     if not settings.camera:
@@ -188,11 +202,20 @@ def run(config: Path | None, **flags: Any) -> None:
         )
         for sink in sinks:
             stack.callback(sink.close)
+        page = open_page(settings, opened, store, make) if settings.web else None
+        if page:
+            stack.callback(page.server.close)
+            page.server.start()
+            click.echo(f"Live page: {page.server.url}", err=True)
         manager = supervision()
         # Who pipes a run into `head` wants it to end; a service whose events go elsewhere is not to end with its pipe.
-        passes = () if sinks else (BrokenPipeError,)
-        report = Reports([console, *([manager] if manager else []), *sinks], passes, failing)
-        failed = Watch(opened.cameras, store, settings.record, open_and_keep if make else None, queue).run(report)
+        passes = () if sinks or page else (BrokenPipeError,)
+        members: list[Report] = [console, *([manager] if manager else []), *sinks, *([page.live] if page else [])]
+        report = Reports(members, passes, failing)
+        viewer = page.live if page else None
+        failed = Watch(opened.cameras, store, settings.record, open_and_keep if make else None, queue, viewer).run(
+            report
+        )
     if failed == len(opened.cameras):
         raise SystemExit(1)
 

@@ -26,7 +26,7 @@ from callm_edge.events.pictures import Pictures
 from callm_edge.events.verdict import Verdict
 from callm_edge.names import nearest
 
-SCHEMA = 1
+SCHEMA = 2  # 2: marks
 BUSY_S = 10.0  # how long a writer waits for another one
 
 _FIELDS = (
@@ -69,11 +69,19 @@ CREATE TABLE verdict (
     ledger_ms TEXT
 )
 """
+# What people say of events. A table of its own, so that a store of schema 1 needs nothing but it.
+_CREATE_MARK = """
+CREATE TABLE mark (
+    event_id TEXT PRIMARY KEY NOT NULL,
+    false_alarm_at REAL NOT NULL
+)
+"""
 _TABLES = (
     _CREATE,
     "CREATE INDEX event_happened_at ON event (happened_at)",
     _CREATE_VERDICT,
     "CREATE INDEX verdict_waiting ON verdict (event_id) WHERE decided_at IS NULL AND failed IS NULL",
+    _CREATE_MARK,
 )
 # Seconds that events of the queue have waited: see `count_waiting`. Other versions of the schema do without it.
 _CREATE_WAITED = "CREATE TABLE IF NOT EXISTS waited (event_id TEXT PRIMARY KEY NOT NULL, seconds REAL NOT NULL)"
@@ -84,7 +92,8 @@ _OLD = (
 )
 _SELECT = (
     f"SELECT {_FIELDS}, bundle, stored_at, happened_at, failed, decided_at, abnormal, probability, explanation, "
-    "answered_by, reason, ledger_ms FROM event LEFT JOIN verdict ON event_id = id"
+    "answered_by, reason, ledger_ms, false_alarm_at FROM event LEFT JOIN verdict ON verdict.event_id = id "
+    "LEFT JOIN mark ON mark.event_id = id"
 )
 
 
@@ -98,6 +107,7 @@ class StoredEvent:
         starts at 0.
     thumbnail, clip: its picture and its frames, or None where none were stored or they were deleted since.
     verdict: what stage 2 says, or None. failed: why it says nothing, or None.
+    false_alarm_at: Unix time when a person said that nothing was wrong, or None.
     """
 
     event: Event
@@ -108,6 +118,7 @@ class StoredEvent:
     clip: Path | None = None
     verdict: Verdict | None = None
     failed: str | None = None
+    false_alarm_at: float | None = None
 
 
 def default_store() -> Path:
@@ -322,6 +333,34 @@ class EventStore:
         with self._lock, self._explained(), self._db:
             self._db.execute("UPDATE verdict SET failed = ? WHERE event_id = ? AND decided_at IS NULL", (why, event_id))
 
+    def mark_false_alarm(self, event_id: str, marked: bool = True) -> None:
+        """Note that a person calls this event a false alarm, or takes that back; saying it twice changes nothing.
+
+        event_id: in full. Raises UserError where there is no such event, or the store is open to read only.
+        """
+        if self.read_only:
+            raise UserError(
+                f"Events in {self.folder} cannot be marked",
+                "the store is open to read only",
+                "Check who owns the folder",
+            )
+        with self._lock, self._explained(), self._db:
+            if not self._db.execute("SELECT 1 FROM event WHERE id = ?", (event_id,)).fetchone():
+                raise UserError(f"There is no event '{event_id}'", "", "See 'callm-edge events list'")
+            if marked:
+                self._db.execute("INSERT OR IGNORE INTO mark VALUES (?, ?)", (event_id, time.time()))
+            else:
+                self._db.execute("DELETE FROM mark WHERE event_id = ?", (event_id,))
+
+    def false_alarms(self) -> Sequence[StoredEvent]:
+        """Every event that is marked as a false alarm, newest first."""
+        return [
+            self._stored(row)
+            for row in self._rows(
+                f"{_SELECT} WHERE false_alarm_at IS NOT NULL ORDER BY happened_at DESC, event.rowid DESC"
+            )
+        ]
+
     def source_of(self, event_id: str) -> str | None:
         """The source of an event, or None where it is not here."""
         rows = self._rows("SELECT source FROM event WHERE id = :id", {"id": event_id})
@@ -345,7 +384,7 @@ class EventStore:
         with self._lock, self._explained():
             with self._db:
                 old = [row[0] for row in self._db.execute(_OLD, (before,))]
-                for table, column in (("verdict", "event_id"), ("event", "id")):
+                for table, column in (("verdict", "event_id"), ("mark", "event_id"), ("event", "id")):
                     self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in old])
             # After the rows: a picture without an event is tidied up later, an event must not promise what is gone.
             for one in old:
@@ -354,7 +393,7 @@ class EventStore:
 
     def _stored(self, row: tuple) -> StoredEvent:
         event = Event(*(*row[:9], row[9:13]))
-        bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms = row[13:]
+        bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms, marked_at = row[13:]
         verdict = None
         if decided_at is not None:
             probability, explanation, answered_by, reason = words
@@ -363,7 +402,7 @@ class EventStore:
         picture, clip = (
             p if p.is_file() else None for p in (self.pictures.thumbnail(event.id), self.pictures.clip(event.id))
         )
-        return StoredEvent(event, bundle, stored_at, happened_at, picture, clip, verdict, failed)
+        return StoredEvent(event, bundle, stored_at, happened_at, picture, clip, verdict, failed, marked_at)
 
     def _rows(self, query: str, values: dict[str, object] | None = None) -> Sequence[tuple]:
         with self._lock, self._explained():
@@ -377,8 +416,9 @@ class EventStore:
             db.execute("PRAGMA journal_mode = WAL")  # readers never wait for the writer, nor it for them
             db.execute("PRAGMA synchronous = FULL")  # events are rare and must outlive a power cut
             db.execute("BEGIN IMMEDIATE")  # two processes may both find a new file
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _TABLES:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version < SCHEMA:
+                for statement in _TABLES if version == 0 else (_CREATE_MARK,):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute(_CREATE_WAITED)
@@ -405,6 +445,9 @@ class EventStore:
             db = sqlite3.connect(f"{name}?{mode}", uri=True, timeout=BUSY_S, check_same_thread=False)
             try:
                 self._refuse_other_schemas(db, may_be_new=False)
+                if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA:
+                    # Of this connection only: the file stays as it is, and has no marks.
+                    db.execute(_CREATE_MARK.replace("CREATE TABLE", "CREATE TEMP TABLE"))
                 return db
             except BaseException as error:
                 db.close()

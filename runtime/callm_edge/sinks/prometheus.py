@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from callm_edge import __version__
 from callm_edge.errors import UsageError
+from callm_edge.events.scene import KINDS, NORMAL
 from callm_edge.latencies import Latencies
 from callm_edge.sinks.sink import Sink
 from callm_edge.sources import SourceState
@@ -104,6 +105,7 @@ class Prometheus(Sink):
         queued = gauge("frames_waiting", "Frames read and not yet taken", "camera")
         state = gauge("camera_state", "1 for the state that the camera is in", "camera", "state")
         active = gauge("event_active", "1 while an event is open", "camera")
+        scene = gauge("scene", "1 for what the camera's view is like: normal, or why not", "camera", "kind")
         threshold = gauge("threshold_psnr_db", "Windows below it are flagged", "camera")
         stages = histogram(
             "stage_seconds", "stage1: one window; behind: from capture to score, of live cameras", "camera", "stage"
@@ -119,10 +121,12 @@ class Prometheus(Sink):
             for one in SourceState:
                 state.add_metric([name, one.value], camera.source.state is one)
             active.add_metric([name], camera.active)
+            for kind in KINDS:
+                scene.add_metric([name, kind], (camera.drift.kind if camera.drift else NORMAL) == kind)
             threshold.add_metric([name], camera.decision.threshold_psnr_db)
             for stage, latencies in (("stage1", counts.stage1), ("behind", counts.behind)):
                 stages.add_metric([name, stage], latencies.buckets(), latencies.seconds)
-        yield from (build, frames, windows, events, lost, queued, state, active, threshold, stages)
+        yield from (build, frames, windows, events, lost, queued, state, active, scene, threshold, stages)
 
         verdicts = counter("verdicts", "Answers of stage 2", "abnormal", "answered_by")
         for (abnormal, by), count in dict(self._verdicts).items():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from callm_edge.cascade import Camera, ScoredFrame
     from callm_edge.errors import UserError
     from callm_edge.events.event import Event
+    from callm_edge.events.scene import SceneChange
     from callm_edge.events.verdict import Verdict
     from callm_edge.watch import Summary
 
@@ -53,6 +54,9 @@ class Live(Sink):
 
     def verdict(self, verdict: Verdict) -> None:
         self.journal.add("verdict", asdict(verdict))
+
+    def scene(self, change: SceneChange) -> None:
+        self.journal.add("scene", asdict(change))
 
     def failed(self, what: str, error: UserError) -> None:
         self.journal.add("failed", {"what": what, "why": redact_text(str(error))})

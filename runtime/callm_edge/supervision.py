@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from callm_edge.sources.source import SourceState
+
 if TYPE_CHECKING:
     from callm_edge.cascade import Camera
     from callm_edge.errors import UserError
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 # A camera whose pictures lie there untaken for so long hangs in stage 1; one that is away is no fault of ours.
 STUCK_S = 30.0
+# A camera that is away is tried again and again. One that is stalled for so long is not: its reader hangs in a driver
+# or a decoder, which only a new process gets out of.
+STALLED_S = 120.0
 
 
 def notify(text: str) -> bool:
@@ -40,7 +45,7 @@ def supervision() -> Supervision | None:
 
 
 class Supervision:
-    """A report. It withholds the watchdog's sign of life where a camera hangs in stage 1."""
+    """A report. It withholds the watchdog's sign of life where a camera, or what reads it, hangs."""
 
     def __init__(self) -> None:
         interval_us = os.environ.get("WATCHDOG_USEC", "")
@@ -48,6 +53,7 @@ class Supervision:
         self._every_s = int(interval_us) / 2e6 if interval_us.isdigit() else 10.0
         self._next = 0.0
         self._progress: dict[str, tuple[int, float]] = {}
+        self._stalled: dict[str, float] = {}  # since when, by camera
 
     def started(self, cameras: Sequence[Camera]) -> None:
         notify(f"READY=1\nSTATUS=watching {len(cameras)} camera{'s' if len(cameras) > 1 else ''}")
@@ -78,6 +84,10 @@ class Supervision:
         pass
 
     def _stuck(self, camera: Camera, now: float) -> bool:
+        if camera.source.state is not SourceState.STALLED:
+            self._stalled.pop(camera.source.name, None)
+        elif now - self._stalled.setdefault(camera.source.name, now) > STALLED_S:
+            return True
         frames, since = self._progress.get(camera.source.name, (-1, now))
         if camera.counts.frames != frames or not camera.source.waiting:
             self._progress[camera.source.name] = (camera.counts.frames, now)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from callm_edge import supervision
+from callm_edge.sources import SourceState
 from callm_edge.supervision import notify
 
 
@@ -26,8 +27,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield link
 
 
-def camera(frames: int, waiting: int) -> Any:
-    state = SimpleNamespace(value="live")
+def camera(frames: int, waiting: int, state: SourceState = SourceState.LIVE) -> Any:
     source = SimpleNamespace(name="gate", state=state, waiting=waiting)
     return SimpleNamespace(source=source, counts=SimpleNamespace(frames=frames))
 
@@ -57,9 +57,9 @@ def test_a_camera_that_hangs_silences_the_watchdog_and_one_that_is_away_does_not
     report = supervision.supervision()
     assert report is not None
 
-    def heard(frames: int, waiting: int, seconds: float) -> bool:
+    def heard(frames: int, waiting: int, seconds: float, state: SourceState = SourceState.LIVE) -> bool:
         now[0] += seconds
-        report.tick([camera(frames, waiting)], 0.0)
+        report.tick([camera(frames, waiting, state)], 0.0)
         manager.setblocking(False)
         try:
             return manager.recv(4096).startswith(b"WATCHDOG=1")
@@ -74,6 +74,11 @@ def test_a_camera_that_hangs_silences_the_watchdog_and_one_that_is_away_does_not
     assert heard(2, 3, 11)
     assert not heard(2, 3, 31), "pictures wait, and nobody takes them"
     assert heard(3, 3, 11), "it moves again"
+    for _ in range(4):
+        assert heard(3, 0, 100, SourceState.STALLED), "the connection is lost"
+        assert heard(3, 0, 500, SourceState.CONNECTING), "and is tried again"
+    assert heard(3, 0, 100, SourceState.STALLED)
+    assert not heard(3, 0, 121, SourceState.STALLED), "it is not tried again: the reader hangs"
 
 
 def test_without_a_manager_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,4 +24,5 @@ class Backoff:
         """Seconds to wait after ``failures`` (0, 1, 2 ...) failed attempts in a row."""
         # The exponent is capped because a camera may be away for weeks, and 2.0 ** 2000 is no float.
         doubled = self.first_s * 2.0 ** min(failures, 60)
-        return min(self.limit_s, doubled * (1 + self.jitter * self.rng.random()))
+        # The longest wait is random as well: that is where a camera that stays away, and all beside it, end up.
+        return min(self.limit_s / (1 + self.jitter), doubled) * (1 + self.jitter * self.rng.random())

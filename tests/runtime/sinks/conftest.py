@@ -38,7 +38,12 @@ def camera() -> Any:
     counts = Counts(frames=100, windows=80, skipped=5, events=1)
     counts.stage1.add(0.02)
     return SimpleNamespace(
-        source=source, counts=counts, active=False, bundle="plaza", decision=Decision(threshold_psnr_db=21.5)
+        source=source,
+        counts=counts,
+        active=False,
+        bundle="plaza",
+        decision=Decision(threshold_psnr_db=21.5),
+        drift=SimpleNamespace(kind="normal"),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from callm_edge.events.event import Event
+from callm_edge.events.scene import SceneChange
 from callm_edge.events.verdict import Verdict
 from callm_edge.sinks.mqtt import Broker, Mqtt
 
@@ -38,12 +39,18 @@ def test_a_camera_is_a_device_with_states(
     sink.event(event)
     sink.tick([camera], 1.0)
     sink.verdict(verdict)
+    covered = SceneChange("gate", "covered", "normal", 12.4, 3.0)
+    sink.scene(covered)
     sink.close()
     until(lambda: heard["callm-edge/box_1/status"][-1] == "offline")
     assert heard["callm-edge/box_1/gate/anomaly"] == ["OFF", "ON", "OFF"]
     assert heard["callm-edge/box_1/gate/event"] == [event.to_json()]
     assert json.loads(heard["callm-edge/box_1/gate/verdict"][-1])["explanation"] == "A man rides a bicycle."
-    assert [json.loads(line)["type"] for line in heard["callm-edge/box_1/events"]] == ["event", "verdict"]
+    assert [json.loads(line)["type"] for line in heard["callm-edge/box_1/events"]] == ["event", "verdict", "scene"]
+    assert heard["callm-edge/box_1/gate/scene"] == ['{"kind": "normal"}', covered.to_json()]
+    view = json.loads(heard["homeassistant/binary_sensor/callm_edge_box_1_gate/scene/config"][-1])
+    assert view["state_topic"] == view["json_attributes_topic"] == "callm-edge/box_1/gate/scene"
+    assert view["value_template"] == "{{ 'OFF' if value_json.kind == 'normal' else 'ON' }}"
 
 
 PROCESS = """

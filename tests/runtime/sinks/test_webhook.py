@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from callm_edge.events.event import Event
+from callm_edge.events.scene import SceneChange
 from callm_edge.events.verdict import Verdict
 from callm_edge.sinks.webhook import Webhook
 from callm_edge.sources.backoff import Backoff
@@ -62,6 +63,7 @@ def test_events_and_verdicts_arrive_signed_in_order_after_retries(
     )
     hook.event(event)
     hook.verdict(verdict)
+    hook.scene(SceneChange("gate", "covered", "normal", 12.4, 3.0))
     deadline = threading.Event()
     for _ in range(300):
         if not hook.waiting:
@@ -69,10 +71,10 @@ def test_events_and_verdicts_arrive_signed_in_order_after_retries(
         deadline.wait(0.1)
     hook.close()
     bodies = [json.loads(body) for _, body in receiver.got]
-    assert [body["type"] for body in bodies] == ["event"] * 3 + ["verdict"]
+    assert [body["type"] for body in bodies] == ["event"] * 3 + ["verdict", "scene"]
     assert bodies[0] == json.loads(event.to_json())
     assert (bodies[3]["source"], bodies[3]["explanation"]) == ("gate", "A man rides a bicycle.")
-    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2, "a repeated delivery keeps its id"
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 3, "a repeated delivery keeps its id"
     for headers, body in receiver.got:
         signed = b"%s.%s.%s" % (headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body)
         expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

@@ -6,7 +6,7 @@ import numpy as np
 
 from callm_edge.stage1.scores import PEAK
 
-FULL = 4.0  # error around a pixel, in multiples of the threshold's, that is drawn in full
+FROM, FULL = 0.2, 4.0  # error around a pixel, in multiples of the threshold's: where colour begins, where it is full
 FRAME_STATISTIC = 12.0  # a tile on a moving person errs about this much more than the frame's mean
 BLUR = 1.5  # cells
 
@@ -21,8 +21,8 @@ def heat_png(error_map: np.ndarray, threshold_db: float, tile_statistic: bool) -
 
     unit = PEAK**2 * 10 ** (-threshold_db / 10) * (1.0 if tile_statistic else FRAME_STATISTIC)
     near = cv2.GaussianBlur(np.ascontiguousarray(error_map, np.float32), (0, 0), BLUR)
-    heat = np.sqrt(np.clip(near / (unit * FULL), 0, 1))
-    colours = cv2.applyColorMap((70 + 160 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    heat = np.sqrt(np.clip((near / unit - FROM) / (FULL - FROM), 0, 1))
+    colours = cv2.applyColorMap((90 + 150 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
     done, encoded = cv2.imencode(".png", np.dstack([colours, (255 * heat).astype(np.uint8)]))
     if not done:
         raise ValueError(f"an error map of shape {error_map.shape} cannot be written as PNG")

@@ -1,8 +1,8 @@
 // One event: its clip, the two answers, where the time went, questions, and whether it was a false alarm.
-import { at, complaint, el, post } from './dom.js';
+import { at, complaint, el, moment, post } from './dom.js';
 import { Clip } from './clip.js';
 
-const STEPS = { waited: 'waiting', pictures: 'pictures', encode: 'vision encoder', qformer: 'Q-Former', prefill: 'prefill',
+export const STEPS = { waited: 'waiting', pictures: 'pictures', encode: 'vision encoder', qformer: 'Q-Former', prefill: 'prefill',
   answer: 'yes or no', decode: 'explanation', network: 'network', request: 'request', server: 'server' };
 
 export class Detail {
@@ -17,9 +17,10 @@ export class Detail {
     at('[data-false-alarm]').addEventListener('click', () => this.mark());
   }
 
-  open(event) {
+  // spoken: of its explanation so far, where it is being said now.
+  open(event, spoken = '') {
     this.event = event;
-    this.spoken = '';
+    this.spoken = spoken;
     at('#question').value = '';
     at('[data-answer]').textContent = '';
     at('[data-answer]').className = 'answer';
@@ -45,7 +46,7 @@ export class Detail {
     at('#detail-title').textContent = event.source;
     const below = (event.threshold_psnr_db - event.peak_psnr_db).toFixed(2);
     const facts = [
-      ['When', `${event.clock}${event.recorded ? ' in the footage' : ''}, for ${(event.end_time - event.start_time).toFixed(1)} s`],
+      ['When', `${moment(event)}, for ${(event.end_time - event.start_time).toFixed(1)} s`],
       ['Frames', `${event.start_frame} to ${event.end_frame}, peak at ${event.peak_frame}`],
       ['Peak', `${event.peak_psnr_db.toFixed(2)} dB, ${below} dB below the threshold`],
       ['Where', `${event.box[2]} × ${event.box[3]} pixels at ${event.box[0]}, ${event.box[1]}`],

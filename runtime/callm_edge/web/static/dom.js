@@ -35,11 +35,19 @@ export async function complaint(response) {
 }
 
 export function clock(seconds, recorded) {
-  if (!recorded) return new Date(seconds * 1000).toLocaleTimeString();
+  if (!recorded) return new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
   const whole = Math.floor(seconds);
   const two = (value) => String(value).padStart(2, '0');
   const hours = Math.floor(whole / 3600);
   return `${hours ? `${hours}:` : ''}${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
+}
+
+// When an event was: a position in its footage, or a time of day, with the day where it is not today's.
+export function moment(event) {
+  if (event.recorded) return `at ${event.clock} of the footage`;
+  const began = new Date(event.start_time * 1000);
+  const day = began.toDateString() === new Date().toDateString() ? '' : `${began.toLocaleDateString()} `;
+  return day + clock(event.start_time, false);
 }
 
 export const isRecorded = (seconds) => seconds < 1e8; // a position in footage, not a time of day

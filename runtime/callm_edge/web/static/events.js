@@ -1,10 +1,10 @@
 // The list of events, newest first.
-import { at, complaint, el } from './dom.js';
+import { at, complaint, el, moment } from './dom.js';
 
 export class Events {
   // open: called with an event that was chosen.
   constructor(open) {
-    this.open = open; this.limit = 30; this.known = null; this.all = new Map(); this.timer = 0;
+    this.open = open; this.limit = 30; this.known = null; this.all = new Map(); this.said = new Map(); this.timer = 0;
     this.list = at('#event-list');
     at('#more').addEventListener('click', () => { this.limit += 50; this.load(); });
     at('#source').addEventListener('change', () => this.load());
@@ -21,6 +21,7 @@ export class Events {
     const { events, total, sources } = await response.json();
     this.sources(sources);
     this.all = new Map(events.map((event) => [event.id, event]));
+    for (const event of events) if (event.verdict || event.failed) this.said.delete(event.id);
     const focused = document.activeElement?.dataset?.event;
     this.list.replaceChildren(...events.map((event) => this.row(event)));
     if (focused) at(`[data-event="${CSS.escape(focused)}"]`, this.list)?.focus();
@@ -49,9 +50,10 @@ export class Events {
     const button = el('button', { type: 'button', className: 'event', data: { event: event.id } }, picture,
       el('span', { className: 'about' },
         el('span', { className: 'line' }, el('strong', { text: event.source }), tag),
-        el('span', { className: 'hint', text: `${event.clock}${event.recorded ? ' in the footage' : ''} · `
-          + `${(event.end_time - event.start_time).toFixed(1)} s · ${below} dB below` }),
-        el('span', { className: 'because', text: event.verdict?.explanation || '', data: { because: '' } })));
+        el('span', { className: 'hint', text: `${moment(event)} · `
+          + `${(event.end_time - event.start_time).toFixed(1)} s · ${below} dB below`,
+          title: `${below} dB below the threshold` }),
+        el('span', { className: 'because', text: event.verdict?.explanation || this.said.get(event.id) || '', data: { because: '' } })));
     button.classList.toggle('dismissed', event.false_alarm_at !== null);
     button.addEventListener('click', () => this.open(event));
     return el('li', {}, button);
@@ -59,6 +61,8 @@ export class Events {
 
   // A piece of an explanation that is still being said.
   piece(id, piece) {
+    this.said.set(id, (this.said.get(id) || '') + piece);
+    if (this.said.size > 20) this.said.delete(this.said.keys().next().value);
     const place = at(`[data-event="${CSS.escape(id)}"] [data-because]`, this.list);
     if (place) place.textContent += piece;
   }

@@ -1,5 +1,6 @@
 // The device: how busy and how warm it is, and the counts of each camera.
 import { at, el } from './dom.js';
+import { STEPS, duration } from './detail.js';
 
 const dash = (value, unit = '', digits = 0) => (value === null || value === undefined ? '–' : `${value.toFixed(digits)}${unit}`);
 
@@ -7,6 +8,19 @@ export class Machine {
   constructor(place) { this.place = place; this.names = []; }
 
   show(cameras) { this.names = cameras.map((camera) => camera.name); }
+
+  // The mean of each step of stage 2 over the verdicts that are listed.
+  verdicts(events) {
+    const ledgers = events.map((event) => event.verdict?.ledger_ms).filter(Boolean);
+    const means = new Map();
+    for (const ledger of ledgers) {
+      for (const [step, ms] of Object.entries(ledger)) means.set(step, (means.get(step) || 0) + ms / ledgers.length);
+    }
+    const place = at('[data-steps]', this.place);
+    place.hidden = !means.size;
+    place.textContent = `Stage 2, mean of ${ledgers.length} verdict${ledgers.length === 1 ? '' : 's'}: `
+      + [...means].map(([step, ms]) => `${STEPS[step] || step} ${duration(ms)}`).join(' · ');
+  }
 
   status({ cameras, machine, verdicts_waiting: waiting }) {
     this.place.hidden = !cameras.length;

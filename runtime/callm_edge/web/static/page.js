@@ -5,21 +5,28 @@ import { Detail } from './detail.js';
 import { Events } from './events.js';
 import { Machine } from './machine.js';
 
+const SCENES = { light: 'the light was switched', defocused: 'out of focus', moved: 'the camera was moved', covered: 'the camera is covered' };
+
 const cameras = new Cameras(at('#cameras'));
 const machine = new Machine(at('#machine'));
 const detail = new Detail(() => events.load());
-const events = new Events((event) => detail.open(event));
-document.addEventListener('events', () => detail.refresh(events.all));
+const events = new Events((event) => detail.open(event, events.said.get(event.id)));
+document.addEventListener('events', () => { detail.refresh(events.all); machine.verdicts([...events.all.values()]); });
 
 let stream = null;
 let ended = false;
 let lastFailure = '';
+const scenes = new Map(); // cameras whose view is not what it was, and how
 
-function banner(text) {
-  const place = at('#banner');
-  if (place.textContent !== text) place.textContent = text;
-  place.hidden = !text;
+// What is wrong now: no connection; or the last failure of a part, and views that changed, until somebody dismisses it.
+function banner(text = '') {
+  const views = [...scenes].map(([source, kind]) => `${source}: ${kind}, its anomalies are doubtful.`);
+  const all = text || [lastFailure, ...views].filter(Boolean).join(' ');
+  if (at('[data-banner]').textContent !== all) at('[data-banner]').textContent = all;
+  at('[data-dismiss]').hidden = Boolean(text);
+  at('#banner').hidden = !all;
 }
+at('[data-dismiss]').addEventListener('click', () => { lastFailure = ''; scenes.clear(); banner(); });
 
 const say = (text) => { at('#announcer').textContent = text; };
 
@@ -29,7 +36,7 @@ function follow() {
   const on = (kind, then) => stream.addEventListener(kind, (message) => then(JSON.parse(message.data)));
   on('hello', (hello) => {
     ended = !hello.running;
-    banner(lastFailure);
+    banner();
     cameras.show(hello.cameras);
     cameras.restart();
     machine.show(hello.cameras);
@@ -55,10 +62,11 @@ function follow() {
   on('changed', () => events.soon());
   on('lost', () => events.soon());
   on('scene', (change) => {
-    lastFailure = change.kind === 'normal' ? '' : `${change.source}: the scene changed (${change.kind}); anomalies there are doubtful.`;
-    banner(lastFailure);
+    if (change.kind === 'normal') scenes.delete(change.source);
+    else scenes.set(change.source, SCENES[change.kind] || change.kind);
+    banner();
   });
-  on('failed', ({ what, why }) => { lastFailure = `${what}: ${why}`; banner(lastFailure); events.soon(); });
+  on('failed', ({ what, why }) => { lastFailure = `${what}: ${why}.`; banner(); events.soon(); });
   on('finished', () => { ended = true; });
   on('closing', () => { ended = true; });
   stream.onerror = async () => {
@@ -76,7 +84,7 @@ async function start() {
   at('#login').hidden = !locked;
   at('#page').hidden = locked;
   at('#logout').hidden = true;
-  if (locked) { banner(''); at('[data-status]').textContent = 'Locked'; cameras.stop(); at('#token').focus(); return; }
+  if (locked) { banner(); at('[data-status]').textContent = 'Locked'; cameras.stop(); at('#token').focus(); return; }
   if (!response.ok) { banner(await complaint(response)); setTimeout(start, 5000); return; }
   const hello = await response.json();
   at('#logout').hidden = !hello.login;

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
+from callm_bench.resident import resident_mb
 from callm_edge.bundle import Bundle
 from callm_edge.cascade import Camera
 from callm_edge.plaza import FPS
 from callm_edge.sources import open_source
 from callm_edge.stage1.choose import open_backend
-
-
-def resident_mb() -> float:
-    """Of this process, now (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def watched(frames: int, bundle: str, every: int, threads: int) -> Iterator[tuple[int, float]]:

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from rich.console import Console
 from rich.table import Table
 
-from callm_bench.full_graph import full_graph
+from callm_bench.peers.full_graph import full_graph
 from callm_export.autoencoder import PRESETS, Autoencoder
 from callm_export.onnx_graph import score_graph
 from callm_export.shared_graphs import shared_graphs

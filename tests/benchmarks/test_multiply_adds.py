@@ -11,8 +11,8 @@ pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
 import onnx  # noqa: E402
 
-from callm_bench.full_graph import full_graph  # noqa: E402
 from callm_bench.multiply_adds import multiply_adds, per_frame  # noqa: E402
+from callm_bench.peers.full_graph import full_graph  # noqa: E402
 from callm_edge.stage1.scorer import OrtScorer  # noqa: E402
 from callm_export.autoencoder import Autoencoder  # noqa: E402
 from callm_export.onnx_graph import score_graph  # noqa: E402

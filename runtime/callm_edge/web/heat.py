@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from callm_edge.events.annotate import FRAME_STATISTIC
 from callm_edge.stage1.scores import PEAK
 
 FROM, FULL = 0.2, 4.0  # error around a pixel, in multiples of the threshold's: where colour begins, where it is full
-FRAME_STATISTIC = 12.0  # a tile on a moving person errs about this much more than the frame's mean
 BLUR = 1.5  # cells
 
 

@@ -23,6 +23,7 @@ import onnx
 from callm_bench.roofline import BANDWIDTH_GBPS
 from callm_bench.setting import Setting
 from callm_bench.stages import stage1
+from callm_bench.stages.verdict import prompt_tokens
 from callm_edge.bundle import Bundle
 from callm_edge.stage2.spec import FORMER, LLM, VISION
 
@@ -34,7 +35,7 @@ PEAK_TFLOPS = {
     "AGX Orin 64GB": 42.5,
     "Thor T5000": 259.0,
 }
-PICTURES, VIDEO_TOKENS, PROMPT_TOKENS = 16, 32, 100
+PICTURES = 16  # of a clip
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def stage2_works(bundle: Bundle) -> dict[str, Work]:
     return {
         "vision encode": work_of(onnx.load(str(folder / VISION)), PICTURES),
         "Q-Former": work_of(onnx.load(str(folder / FORMER)), PICTURES),
-        "prefill": work_of(decoder, tokens=PROMPT_TOKENS),
+        "prefill": work_of(decoder, tokens=prompt_tokens(folder)),
         "decode": work_of(decoder),
     }
 

@@ -13,12 +13,14 @@ import numpy as np
 from callm_bench import footage
 from callm_bench.setting import Setting
 from callm_bench.stage import Call, SkipError, Stage, ready
+from callm_edge.plaza import FPS
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder
 from callm_edge.stage2.device import DeviceBranch
 from callm_edge.stage2.pictures import clip_pictures, shown
-from callm_edge.stage2.prompts import frames_message, template
+from callm_edge.stage2.prompts import FRAMES, QUERIES, Prompt, TextTokenizer, frames_message, template
 from callm_edge.stage2.spec import LLM, Stage2Spec
+from callm_edge.stage2.text import TOKENIZER, Tokenizer
 
 CLIP_FRAMES = 50  # 2 s
 ROOM = 64  # tokens decoded before the state is set back to the prompt
@@ -57,6 +59,18 @@ def stages(setting: Setting) -> list[Stage]:
     ]
 
 
+def first_question(spec: Stage2Spec, tokenizer: TextTokenizer) -> Prompt:
+    """Yes or no, about a clip of 2 s."""
+    message = frames_message([at * CLIP_FRAMES / FRAMES / FPS for at in range(FRAMES)]) if spec.message else ""
+    return template(spec.template).prompt(tokenizer, spec.abnormal_question, message)
+
+
+def prompt_tokens(folder: Path) -> int:
+    """How long that question is, the video's queries in it. folder: `stage2` of a bundle."""
+    prompt = first_question(Stage2Spec.read(folder), Tokenizer(folder / LLM / TOKENIZER))
+    return len(prompt.before) + QUERIES + len(prompt.after)
+
+
 @dataclass
 class _Parts:
     """The branch in its parts, each loaded as the device loads it."""
@@ -70,8 +84,7 @@ class _Parts:
         self.decoder = Decoder(self.folder / LLM, self.threads)
         self.encoder = ClipEncoder(self.folder, self.decoder.spec.width, self.threads)
         self.features = self.encoder.features(self.pictures)
-        message = frames_message([at / 4 for at in range(8)]) if spec.message else ""
-        prompt = template(spec.template).prompt(self.decoder.tokenizer, spec.abnormal_question, message)
+        prompt = first_question(spec, self.decoder.tokenizer)
         embed = self.decoder.embed
         video = self.encoder.queries(self.features)
         self.prompt = np.concatenate([embed(prompt.before), video, embed(prompt.after)])

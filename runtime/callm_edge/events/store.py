@@ -23,6 +23,7 @@ from callm_edge.events.clip import Clip
 from callm_edge.events.clock import is_unix_time
 from callm_edge.events.event import Event
 from callm_edge.events.pictures import Pictures
+from callm_edge.events.scene import NORMAL
 from callm_edge.events.verdict import Verdict
 from callm_edge.names import nearest
 
@@ -76,6 +77,8 @@ CREATE TABLE mark (
     false_alarm_at REAL NOT NULL
 )
 """
+# Of the few events whose scene was not normal. Older stores lack it, and programs of their time do not mind it.
+_CREATE_SCENE = "CREATE TABLE IF NOT EXISTS scene (event_id TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL)"
 _TABLES = (
     _CREATE,
     "CREATE INDEX event_happened_at ON event (happened_at)",
@@ -92,8 +95,9 @@ _OLD = (
 )
 _SELECT = (
     f"SELECT {_FIELDS}, bundle, stored_at, happened_at, failed, decided_at, abnormal, probability, explanation, "
-    "answered_by, reason, ledger_ms, false_alarm_at FROM event LEFT JOIN verdict ON verdict.event_id = id "
-    "LEFT JOIN mark ON mark.event_id = id"
+    "answered_by, reason, ledger_ms, false_alarm_at, scene.kind FROM event "
+    "LEFT JOIN verdict ON verdict.event_id = id LEFT JOIN mark ON mark.event_id = id "
+    "LEFT JOIN scene ON scene.event_id = id"
 )
 
 
@@ -197,6 +201,8 @@ class EventStore:
                     f"VALUES ({', '.join('?' * (len(values) + 3))})",
                     (*values, bundle, happened, now),
                 )
+                if event.scene != NORMAL:
+                    self._db.execute("INSERT OR IGNORE INTO scene VALUES (?, ?)", (event.id, event.scene))
                 if wants_verdict:
                     self._db.execute(
                         "INSERT OR IGNORE INTO verdict (event_id, failed) VALUES (?, ?)", (event.id, without)
@@ -266,7 +272,7 @@ class EventStore:
             row[0]
             for row in self._rows(
                 "SELECT event_id FROM verdict JOIN event ON event.id = event_id "
-                "WHERE decided_at IS NULL AND failed IS NULL ORDER BY event.rowid"
+                f"WHERE {_WAITS} ORDER BY event.rowid"
             )
         ]
 
@@ -371,7 +377,7 @@ class EventStore:
         return {
             row[0]: (bool(row[1]), int(row[2]))
             for row in self._rows(
-                "SELECT id, event_id IS NOT NULL AND decided_at IS NULL AND failed IS NULL, event.rowid "
+                f"SELECT id, event_id IS NOT NULL AND {_WAITS}, event.rowid "
                 "FROM event LEFT JOIN verdict ON event_id = id"
             )
         }
@@ -384,7 +390,7 @@ class EventStore:
         with self._lock, self._explained():
             with self._db:
                 old = [row[0] for row in self._db.execute(_OLD, (before,))]
-                for table, column in (("verdict", "event_id"), ("mark", "event_id"), ("event", "id")):
+                for table, column in (*((name, "event_id") for name in ("verdict", "mark", "scene")), ("event", "id")):
                     self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(one,) for one in old])
             # After the rows: a picture without an event is tidied up later, an event must not promise what is gone.
             for one in old:
@@ -392,8 +398,8 @@ class EventStore:
         return len(old)
 
     def _stored(self, row: tuple) -> StoredEvent:
-        event = Event(*(*row[:9], row[9:13]))
-        bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms, marked_at = row[13:]
+        bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms, marked_at, scene = row[13:]
+        event = Event(*row[:9], row[9:13], scene or NORMAL)
         verdict = None
         if decided_at is not None:
             probability, explanation, answered_by, reason = words
@@ -422,6 +428,7 @@ class EventStore:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute(_CREATE_WAITED)
+            db.execute(_CREATE_SCENE)
             db.commit()
         except BaseException:
             db.close()
@@ -448,6 +455,8 @@ class EventStore:
                 if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA:
                     # Of this connection only: the file stays as it is, and has no marks.
                     db.execute(_CREATE_MARK.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+                if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'scene'").fetchone():
+                    db.execute(_CREATE_SCENE.replace("CREATE TABLE", "CREATE TEMP TABLE"))
                 return db
             except BaseException as error:
                 db.close()

@@ -76,7 +76,7 @@ class Router:
         if self._remote is None:
             return False, "there is no server"
         if self._device is None:
-            return True, "there is no branch on this device"
+            return True, "the server alone is asked"
         waiting = max(1, self._waiting())
         # Before the first answer nobody knows; the device is then worth a try.
         device_s = waiting * (self._device_s or 0.0)

@@ -49,7 +49,8 @@ class VerdictQueue:
         if now >= self._next:
             self._next = now + EVERY_S
             self._store.count_waiting()
-        limit = {"size": f"more than {self._bounds.events} waited", "age": f"waited longer than {self._hours} h"}
+        hours = f"{self._bounds.age_s / 3600:g}"
+        limit = {"size": f"more than {self._bounds.events} waited", "age": f"waited longer than {hours} h"}
         found = {
             "size": self._store.give_up_oldest(self._bounds.events, f"given up: {limit['size']}"),
             "age": self._store.give_up_older(self._bounds.age_s, f"given up: {limit['age']}"),
@@ -61,7 +62,3 @@ class VerdictQueue:
                 what = f"{count} event{'s were' if count > 1 else ' was'} given up without a verdict"
                 said.append(UserError(what, limit[reason], "See --queue-events and --queue-age-hours"))
         return said
-
-    @property
-    def _hours(self) -> str:
-        return f"{self._bounds.age_s / 3600:g}"

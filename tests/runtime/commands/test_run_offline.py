@@ -1,4 +1,4 @@
-"""A run whose server is away: what the bounds of the queue give up is said, counted and kept; the rest is judged later."""
+"""A run whose server is away: what the queue's bounds give up is said, counted and kept; the rest is judged later."""
 
 from __future__ import annotations
 

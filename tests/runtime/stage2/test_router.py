@@ -104,6 +104,7 @@ def test_without_a_device_the_event_waits_for_the_server() -> None:
     with pytest.raises(Unreachable, match="breaker is open"):
         made.judge(CLIP)
     assert remote.asked == 1
+    assert router(None, 1.0).judge(CLIP).reason == "the server alone is asked"
     with pytest.raises(Unreachable, match="neither"):
         Router(None, None).judge(CLIP)
 

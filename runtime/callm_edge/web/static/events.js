@@ -4,7 +4,7 @@ import { at, complaint, el, moment } from './dom.js';
 export class Events {
   // open: called with an event that was chosen.
   constructor(open) {
-    this.open = open; this.limit = 30; this.known = null; this.all = new Map(); this.said = new Map(); this.timer = 0;
+    this.open = open; this.limit = 30; this.known = null; this.all = new Map(); this.said = new Map(); this.rows = new Map(); this.timer = 0;
     this.list = at('#event-list');
     at('#more').addEventListener('click', () => { this.limit += 50; this.load(); });
     at('#source').addEventListener('change', () => this.load());
@@ -22,14 +22,27 @@ export class Events {
     this.sources(sources);
     this.all = new Map(events.map((event) => [event.id, event]));
     for (const event of events) if (event.verdict || event.failed) this.said.delete(event.id);
-    const focused = document.activeElement?.dataset?.event;
-    this.list.replaceChildren(...events.map((event) => this.row(event)));
-    if (focused) at(`[data-event="${CSS.escape(focused)}"]`, this.list)?.focus();
+    this.arrange(events);
     at('[data-count]').textContent = total || '';
     at('[data-empty]').hidden = events.length > 0;
     at('[data-empty]').textContent = 'Nothing abnormal so far.';
     at('#more').hidden = events.length < this.limit || this.limit >= 500;
     document.dispatchEvent(new Event('events'));
+  }
+
+  // A row that says the same as before stays the element it is: with its picture, and with the focus on it.
+  arrange(events) {
+    const before = this.rows;
+    this.rows = new Map(events.map((event) => {
+      const known = before.get(event.id);
+      const told = JSON.stringify(event);
+      return [event.id, known?.told === told ? known : { told, element: this.row(event) }];
+    }));
+    const focused = document.activeElement?.dataset?.event;
+    const wanted = [...this.rows.values()].map((row) => row.element);
+    if (wanted.length === this.list.children.length && wanted.every((row, n) => row === this.list.children[n])) return;
+    this.list.replaceChildren(...wanted);
+    if (focused) at(`[data-event="${CSS.escape(focused)}"]`, this.list)?.focus();
   }
 
   sources(sources) {

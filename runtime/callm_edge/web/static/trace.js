@@ -13,7 +13,7 @@ export class Trace {
     const axis = { stroke: () => colour('--muted'), grid: { stroke: () => colour('--line'), width: 1 },
       ticks: { show: false }, font: '11px system-ui, sans-serif' };
     this.plot = new uPlot({
-      width: place.clientWidth || 300, height, legend: { show: false }, padding: [6, 8, 0, 0],
+      width: place.clientWidth || 300, height, legend: { show: false }, padding: [6, 28, 0, 0],
       cursor: { show: false }, scales: { x: { time: false }, y: { range: () => this.range() } },
       axes: [
         { ...axis, size: 24, values: (_, ticks) => ticks.map((tick) => clock(tick, isRecorded(tick))), space: 70 },

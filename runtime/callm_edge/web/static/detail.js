@@ -2,6 +2,7 @@
 import { at, complaint, el, moment, post } from './dom.js';
 import { Clip } from './clip.js';
 
+export const SCENES = { light: 'the light was switched', defocused: 'out of focus', moved: 'the camera was moved', covered: 'the camera is covered' };
 export const STEPS = { waited: 'waiting', pictures: 'pictures', encode: 'vision encoder', qformer: 'Q-Former', prefill: 'prefill',
   answer: 'yes or no', decode: 'explanation', network: 'network', request: 'request', server: 'server' };
 
@@ -52,6 +53,7 @@ export class Detail {
       ['Where', `${event.box[2]} × ${event.box[3]} pixels at ${event.box[0]}, ${event.box[1]}`],
       ['Bundle', event.bundle], ['Id', event.id],
     ];
+    if (event.scene !== 'normal') facts.splice(4, 0, ['Scene', `${SCENES[event.scene] || event.scene}: this may be no anomaly`]);
     at('[data-facts]').replaceChildren(...facts.flatMap(([name, value]) => [el('dt', { text: name }), el('dd', { text: value })]));
     this.answers();
     this.ledger();

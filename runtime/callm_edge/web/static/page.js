@@ -1,11 +1,9 @@
 // The page: opens with a token where one is needed, follows the stream, and says so when it is lost.
 import { at, complaint, post } from './dom.js';
 import { Cameras } from './cameras.js';
-import { Detail } from './detail.js';
+import { Detail, SCENES } from './detail.js';
 import { Events } from './events.js';
 import { Machine } from './machine.js';
-
-const SCENES = { light: 'the light was switched', defocused: 'out of focus', moved: 'the camera was moved', covered: 'the camera is covered' };
 
 const cameras = new Cameras(at('#cameras'));
 const machine = new Machine(at('#machine'));

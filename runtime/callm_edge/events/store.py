@@ -287,7 +287,7 @@ class EventStore:
             now = time.monotonic()
             self._db.execute(
                 f"INSERT INTO waited SELECT event_id, :more FROM verdict WHERE {_WAITS} "
-                "ON CONFLICT DO UPDATE SET seconds = seconds + :more",
+                "ON CONFLICT (event_id) DO UPDATE SET seconds = seconds + :more",
                 {"more": now - self._counted},
             )
             self._db.execute(f"DELETE FROM waited WHERE event_id NOT IN (SELECT event_id FROM verdict WHERE {_WAITS})")

@@ -63,8 +63,8 @@ export class Detail {
     button.textContent = marked ? 'Marked as false alarm' : 'Mark as false alarm';
     button.disabled = !this.canMark;
     at('[data-mark-hint]').textContent = !this.canMark ? 'This store can only be read.'
-      : marked ? 'callm-edge calibrate --store counts it as normal. Press again to take it back.'
-        : 'Nothing was wrong? callm-edge calibrate --store learns from it.';
+      : marked ? '“callm-edge calibrate” counts it as normal. Press again to take it back.'
+        : 'Nothing was wrong? “callm-edge calibrate” can learn from it.';
     at('#question').disabled = !event.clip;
     at('#ask button').disabled = !event.clip;
   }
@@ -82,8 +82,9 @@ export class Detail {
       at('[data-why-title]').hidden = !this.spoken;
       return;
     }
-    said.textContent = `${verdict.abnormal ? 'Yes' : 'No'}, with a probability of ${(100 * verdict.probability).toFixed(1)} % that it is. `
-      + `Answered by ${verdict.answered_by}${verdict.reason ? ` (${verdict.reason})` : ''}.`;
+    said.replaceChildren(el('strong', { text: verdict.abnormal ? 'Yes' : 'No' }),
+      `: abnormal with a probability of ${(100 * verdict.probability).toFixed(1)} %, says `
+      + `${verdict.answered_by}${verdict.reason ? ` (${verdict.reason})` : ''}.`);
     said.classList.add(verdict.abnormal ? 'abnormal' : 'normal');
     meter.firstElementChild.style.width = `${100 * verdict.probability}%`;
     meter.classList.toggle('abnormal', verdict.abnormal);

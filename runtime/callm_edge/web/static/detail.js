@@ -83,7 +83,7 @@ export class Detail {
       return;
     }
     said.replaceChildren(el('strong', { text: verdict.abnormal ? 'Yes' : 'No' }),
-      `: abnormal with a probability of ${(100 * verdict.probability).toFixed(1)} %, says `
+      `, with a probability of ${(100 * verdict.probability).toFixed(1)} % that it is. Answered by `
       + `${verdict.answered_by}${verdict.reason ? ` (${verdict.reason})` : ''}.`);
     said.classList.add(verdict.abnormal ? 'abnormal' : 'normal');
     meter.firstElementChild.style.width = `${100 * verdict.probability}%`;

@@ -34,7 +34,7 @@ _Item = Found | SceneChange | UserError | BaseException | None  # None: the came
 class Summary:
     """The last line of a run. fps: frames per second of all cameras; stage1_fps: windows per second of stage 1 time.
 
-    given_up: events that waited for a verdict until a bound of the queue was reached.
+    given_up: events without a verdict, since a bound of the queue was reached or their clip found no room on the disk.
     """
 
     frames: int
@@ -167,6 +167,8 @@ class Watch:
     def _keep(self, camera: Camera, found: Found) -> None:
         wants_verdict = self._worker is not None and found.clip is not None
         self._store.add(found.event, found.thumbnail, camera.bundle, found.clip, wants_verdict)
+        if wants_verdict and not self._store.pictures.clip(found.event.id).is_file():
+            self._verdict_queue.given_up["disk"] += 1
         if self._worker:
             self._worker.notify()
 

@@ -12,6 +12,7 @@ from callm_edge.cascade import Camera, ScoredFrame
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.events.event import Event
+from callm_edge.events.pictures import NO_ROOM
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
 from callm_edge.sources import Frame, Source
@@ -117,6 +118,25 @@ class Talker:
 
     def ask(self, clip: Clip, question: str) -> Iterator[str]:
         yield question
+
+
+def test_events_without_room_for_their_clip_are_counted(tmp_path: Path) -> None:
+    class Silent:
+        name = "silent"
+
+        def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
+            raise AssertionError("there is nothing to judge")
+
+        def ask(self, clip: Clip, question: str) -> Iterator[str]:
+            raise AssertionError("nobody asks")
+
+    heard = Heard()
+    with EventStore(tmp_path) as store:
+        store.pictures.keep_free_bytes = 1 << 62
+        assert Watch([Camera(Film("gate"), Scorer(10.0), DECISION)], store, open_branch=Silent).run(heard) == 0
+        assert [one.failed for one in store.list()] == [NO_ROOM]
+    assert heard.summary is not None
+    assert (heard.summary.events, heard.summary.given_up, heard.summary.verdicts) == (1, 1, 0)
 
 
 def test_a_viewer_sees_every_scored_frame_and_hears_the_explanation_as_it_comes(tmp_path: Path) -> None:

@@ -139,7 +139,9 @@ class Prometheus(Sink):
         failures = counter("failures", "Sources, answers and writes to the store that failed", "what")
         for what, count in dict(self._failures).items():
             failures.add_metric([what], count)
-        given_up = counter("verdicts_given_up", "Events that waited past a bound of the queue (size, age)", "reason")
+        given_up = counter(
+            "verdicts_given_up", "Events past a bound of the queue (size, age), or without room (disk)", "reason"
+        )
         for reason, count in self._given_up().items():
             given_up.add_metric([reason], count)
         yield from (verdicts, steps, waiting, failures, given_up)

@@ -28,7 +28,8 @@ class QueueBounds:
 class VerdictQueue:
     """See the module. Used by the thread of the run.
 
-    clock: monotonic seconds. given_up: how many events were, so far, by reason: 'size' or 'age'.
+    clock: monotonic seconds. given_up: how many events were, so far, by reason: 'size', 'age', or 'disk', which had no
+    room for what there was to judge.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class VerdictQueue:
     ) -> None:
         self._store, self._bounds, self._clock = store, bounds or QueueBounds(), clock
         self._next = 0.0
-        self.given_up = {"size": 0, "age": 0}
+        self.given_up = {"size": 0, "age": 0, "disk": 0}
 
     def tidy(self, added: bool = False) -> list[UserError]:
         """Give up what is past a bound; returns what to tell people. Does something once a minute and after `added`.

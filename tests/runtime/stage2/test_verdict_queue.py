@@ -135,7 +135,7 @@ def test_the_oldest_past_the_number_are_given_up_and_the_store_says_why(store: E
     assert store.waiting() == ["b", "a"]
     assert [store.get(name).failed for name in "dc"] == ["given up: more than 2 waited"] * 2
     assert store.get("d").clip is not None, "only the verdict is given up"
-    assert queue.given_up == {"size": 2, "age": 0}
+    assert queue.given_up == {"size": 2, "age": 0, "disk": 0}
     assert queue.tidy(added=True) == []
 
 
@@ -151,7 +151,7 @@ def test_what_waited_too_long_is_given_up_once(store: EventStore, clocks: Clocks
     assert "waited longer than 24 h" in str(said)
     assert (store.waiting(), queue.tidy(added=True)) == (["new"], [])
     assert store.get("old").failed == "given up: waited longer than 24 h"
-    assert queue.given_up == {"size": 0, "age": 1}
+    assert queue.given_up == {"size": 0, "age": 1, "disk": 0}
     assert store.decide(verdict_of("old")), "an answer that was under way still counts"
 
 

@@ -18,6 +18,7 @@ import callm_edge
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.event import Event
+from callm_edge.events.scene import KINDS
 from callm_edge.events.store import SCHEMA, EventStore, default_store
 from callm_edge.events.verdict import Verdict
 
@@ -32,6 +33,7 @@ events = st.builds(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
     *(whole, whole, whole, real, real, real, real),
     st.tuples(whole, whole, whole, whole),
+    st.sampled_from(KINDS),
 )
 
 
@@ -347,11 +349,13 @@ def test_a_store_of_before_the_marks_is_read_and_grows_them(tmp_path: Path) -> N
         store.add(EVENT, None, "edge")
     db = sqlite3.connect(tmp_path / "events.db")
     db.execute("DROP TABLE mark")
+    db.execute("DROP TABLE scene")
     db.execute("PRAGMA user_version = 1")
     db.commit()
     db.close()
     with EventStore(tmp_path, read_only=True) as store:
         assert store.get(EVENT.id).false_alarm_at is None
+        assert store.get(EVENT.id).event.scene == "normal"
         assert store.false_alarms() == []
     with EventStore(tmp_path) as store:
         store.mark_false_alarm(EVENT.id)

@@ -213,7 +213,9 @@ def _accuracy(report: dict[str, Any]) -> list[str]:
         parts.append("<h3>Fewer windows</h3>" + _table(["", *(key.replace("_", " ") for key in keys)], rows))
     for title, table in found.get("paper", {}).items():
         head = list(table[0])
-        body = _table(head, [[number(row[key]) for key in head] for row in table])
+        body = _table(
+            head, [[f"{v:.2f}" if isinstance(v := row[key], float) else number(v) for key in head] for row in table]
+        )
         parts.append(f"<h3>{escape(title)}</h3>" + body)
     if found.get("skipped"):
         parts.append(_table(["left out", "why"], [[a, b] for a, b in found["skipped"].items()]))

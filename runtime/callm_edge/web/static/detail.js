@@ -13,7 +13,11 @@ export class Detail {
     this.clip = new Clip(at('.player', this.dialog));
     at('[data-close]', this.dialog).addEventListener('click', () => this.dialog.close());
     this.dialog.addEventListener('click', (click) => { if (click.target === this.dialog) this.dialog.close(); });
-    this.dialog.addEventListener('close', () => { this.clip.close(); this.asking?.abort(); this.event = null; });
+    this.dialog.addEventListener('close', () => {
+      // The list may have been drawn anew meanwhile: the browser would give the focus back to a row that is gone.
+      at(`[data-event="${CSS.escape(this.event?.id || '')}"]`)?.focus();
+      this.clip.close(); this.asking?.abort(); this.event = null;
+    });
     at('#ask').addEventListener('submit', (submit) => { submit.preventDefault(); this.ask(); });
     at('[data-false-alarm]').addEventListener('click', () => this.mark());
   }

@@ -25,9 +25,11 @@ import onnx
 from callm_bench.roofline import BANDWIDTH_GBPS
 from callm_bench.setting import Setting
 from callm_bench.stages import stage1
-from callm_bench.stages.verdict import prompt_tokens
 from callm_edge.bundle import Bundle
-from callm_edge.stage2.spec import FORMER, LLM, VISION
+from callm_edge.stage2.decoder import GRAPH
+from callm_edge.stage2.prompts import QUERIES, frames_message, template
+from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
+from callm_edge.stage2.text import TOKENIZER, Tokenizer
 
 # Dense FP16 tensor peak of the GPU, TFLOP/s, from NVIDIA's data sheets, which give sparse INT8 (Orin: 40, 67 and, for
 # the GPU alone, 170 TOPS) and sparse FP4 (Thor: 2070 TFLOPS): half for dense, half again for every doubling of width.
@@ -53,7 +55,10 @@ class Work:
 
 
 def work_of(graph: onnx.ModelProto, batch: int = 1, tokens: int = 1) -> Work:
-    """Of one run of a graph. batch: for unnamed dimensions of inputs; tokens: rows of a decoder's products."""
+    """Of one run of a graph. batch: for unnamed dimensions of inputs; tokens: rows of a decoder's products.
+
+    Raises ValueError where the shape of a convolution or product cannot be told.
+    """
     shapes = _shapes(graph, batch)
     constants = {weight.name: list(weight.dims) for weight in graph.graph.initializer}
     flop = 0.0
@@ -73,21 +78,24 @@ _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BF
 
 
 def _multiply_adds(node: onnx.NodeProto, shapes: dict[str, list[int]], tokens: int) -> float:
-    if node.op_type == "Conv":
-        weight, out = shapes.get(node.input[1], []), shapes.get(node.output[0], [])
-        return math.prod(weight) * math.prod(out[2:]) * (out[0] if out else 0) if weight and out else 0.0
-    if node.op_type == "ConvTranspose":
-        weight, given = shapes.get(node.input[1], []), shapes.get(node.input[0], [])
-        return math.prod(weight) * math.prod(given[2:]) * (given[0] if given else 0) if weight and given else 0.0
+    if node.op_type in ("Conv", "ConvTranspose"):
+        weight = _shape(shapes, node.input[1])
+        at = _shape(shapes, node.output[0] if node.op_type == "Conv" else node.input[0])
+        return math.prod(weight) * math.prod(at[2:]) * at[0]
     if node.op_type in ("MatMul", "Gemm"):
-        left, out = shapes.get(node.input[0], []), shapes.get(node.output[0], [])
-        return math.prod(out) * left[-1] if left and out else 0.0
+        return math.prod(_shape(shapes, node.output[0])) * _shape(shapes, node.input[0])[-1]
     if node.op_type == "MatMulNBits":
         size = {a.name: a.i for a in node.attribute}
         # The last product, to the vocabulary, reads one token, whatever the prompt's length.
         rows = 1 if size["N"] > 8 * size["K"] else tokens
         return float(size["K"] * size["N"] * rows)
     return 0.0
+
+
+def _shape(shapes: dict[str, list[int]], name: str) -> list[int]:
+    if not shapes.get(name) or 0 in shapes[name]:
+        raise ValueError(f"the shape of '{name}' cannot be told")
+    return shapes[name]
 
 
 def _shapes(graph: onnx.ModelProto, batch: int) -> dict[str, list[int]]:
@@ -99,7 +107,7 @@ def _shapes(graph: onnx.ModelProto, batch: int) -> dict[str, list[int]]:
                 dim.dim_value = batch
     inferred = onnx.shape_inference.infer_shapes(given, data_prop=True).graph
     return {
-        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*inferred.value_info, *inferred.input, *inferred.output)
     }
 
@@ -129,24 +137,37 @@ def stage2_works(bundle: Bundle) -> dict[str, Work]:
     folder = bundle.stage2_path
     if folder is None:
         return {}
-    decoder = onnx.load(str(folder / LLM / "decoder.onnx"), load_external_data=False)
+    decoder = onnx.load(str(folder / LLM / GRAPH), load_external_data=False)
     return {
-        "vision encode": work_of(folded(folder / VISION), PICTURES),
-        "Q-Former": work_of(folded(folder / FORMER), PICTURES),
-        "prefill": work_of(decoder, tokens=prompt_tokens(folder)),
+        "vision encode": work_of(_folded(folder / VISION, PICTURES), PICTURES),
+        "Q-Former": work_of(_folded(folder / FORMER, PICTURES), PICTURES),
+        "prefill": work_of(decoder, tokens=_prompt_tokens(folder)),
         "decode": work_of(decoder),
     }
 
 
-def folded(path: Path) -> onnx.ModelProto:
-    """A graph with its constants computed, as ONNX Runtime runs it: computed padding hides shapes from inference."""
+def _prompt_tokens(folder: Path) -> int:
+    """Of the first question, as the stage reads it."""
+    spec, tokenizer = Stage2Spec.read(folder), Tokenizer(folder / LLM / TOKENIZER)
+    message = frames_message([at / 4 for at in range(8)]) if spec.message else ""
+    prompt = template(spec.template).prompt(tokenizer, spec.abnormal_question, message)
+    return len(prompt.before) + QUERIES + len(prompt.after)
+
+
+def _folded(path: Path, batch: int) -> onnx.ModelProto:
+    """A graph with its constants folded by ONNX Runtime: shapes that it computes on the way are then known."""
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
-        options.log_severity_level = 3
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    graph = onnx.load(str(path))
+    for end in graph.graph.input:
+        for dim in end.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                options.add_free_dimension_override_by_name(dim.dim_param, batch)
+    with tempfile.TemporaryDirectory() as temporary:
+        options.optimized_model_filepath = str(Path(temporary) / "folded.onnx")
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return onnx.load(options.optimized_model_filepath)
 

@@ -13,6 +13,7 @@ from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.events.event import Event
 from callm_edge.events.pictures import NO_ROOM
+from callm_edge.events.scene import SceneChange
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
 from callm_edge.sources import Frame, Source
@@ -62,6 +63,8 @@ class Heard:
 
     def event(self, event: Event) -> None:
         self.events.append(event)
+
+    def scene(self, change: SceneChange) -> None: ...
 
     def failed(self, what: str, error: UserError) -> None:
         self.failures.append((what, error.what))

@@ -399,7 +399,7 @@ class EventStore:
 
     def _stored(self, row: tuple) -> StoredEvent:
         bundle, stored_at, happened_at, failed, decided_at, abnormal, *words, ledger_ms, marked_at, scene = row[13:]
-        event = Event(*row[:9], row[9:13], scene or NORMAL)
+        event = Event(*(*row[:9], row[9:13], scene or NORMAL))
         verdict = None
         if decided_at is not None:
             probability, explanation, answered_by, reason = words

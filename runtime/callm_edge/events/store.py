@@ -271,8 +271,7 @@ class EventStore:
         return [
             row[0]
             for row in self._rows(
-                "SELECT event_id FROM verdict JOIN event ON event.id = event_id "
-                f"WHERE {_WAITS} ORDER BY event.rowid"
+                f"SELECT event_id FROM verdict JOIN event ON event.id = event_id WHERE {_WAITS} ORDER BY event.rowid"
             )
         ]
 

@@ -10,7 +10,10 @@ pytest.importorskip("torch", reason="the extra 'train' is not installed")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from callm_bench.limits import Work, achieved, boards, peaks, stage2_works, work_of  # noqa: E402
+from callm_bench.multiply_adds import multiply_adds  # noqa: E402
+from callm_bench.peers.full_graph import full_graph  # noqa: E402
 from callm_edge.bundle import Bundle  # noqa: E402
+from callm_export.autoencoder import Autoencoder  # noqa: E402
 
 
 def test_a_convolution_and_a_product_by_hand() -> None:
@@ -35,6 +38,11 @@ def test_a_convolution_and_a_product_by_hand() -> None:
     ends, values = 4 * 2 * (3 * 256 + 5), 8 * 27 + 40
     assert work.bytes_moved == 4 * values + ends
     assert work.half_bytes == 2 * values + ends
+
+
+def test_convolutions_are_those_that_multiply_adds_counts() -> None:
+    model = full_graph(Autoencoder((2, 3, 4, 5)).eval())
+    assert work_of(model).flop == 2 * sum(multiply_adds(model).values())
 
 
 def test_work_that_cannot_be_told_is_not_guessed() -> None:

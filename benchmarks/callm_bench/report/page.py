@@ -222,11 +222,6 @@ def _accuracy(report: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _plain(value: object) -> str:
-    """As published, without rounding."""
-    return "" if value is None else str(value)
-
-
 def _limits(report: dict[str, Any]) -> list[str]:
     found = report.get("limits")
     if not found:

@@ -126,3 +126,23 @@ def test_importing_the_command_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_an_event_is_marked_as_a_false_alarm_and_the_mark_is_shown_and_cleared(folder: Path) -> None:
+    result = call("mark", FOOTAGE.id[:9], "--false-alarm", "--store", folder)
+    assert (result.exit_code, FOOTAGE.id in result.stdout) == (0, True), result.output
+    with EventStore(folder, read_only=True) as store:
+        assert [stored.event.id for stored in store.false_alarms()] == [FOOTAGE.id]
+    assert "false alarm, 20" in call("show", FOOTAGE.id, "--store", folder).stdout
+    assert call("mark", FOOTAGE.id, "--clear", "--store", folder).exit_code == 0
+    with EventStore(folder, read_only=True) as store:
+        assert store.false_alarms() == []
+
+
+def test_a_mark_says_something_of_an_event_that_is_there(folder: Path, tmp_path: Path) -> None:
+    assert "no event 'zzz'" in refused("mark", "zzz", "--false-alarm", "--store", folder)
+    assert "no events in" in refused("mark", FOOTAGE.id, "--clear", "--store", tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+    nothing = call("mark", FOOTAGE.id, "--store", folder).exception
+    assert isinstance(nothing, UsageError)
+    assert "--false-alarm" in nothing.fix

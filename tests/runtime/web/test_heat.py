@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from callm_edge.stage1.scores import PEAK
-from callm_edge.web.heat import FULL, heat_png
+from callm_edge.web.heat import FROM, FULL, heat_png
 
 THRESHOLD_DB = 20.0
 UNIT = PEAK**2 / 100  # the error of 20 dB
@@ -28,10 +28,10 @@ def test_no_error_is_clear_and_much_is_opaque() -> None:
 
 def test_opacity_grows_with_the_error_and_not_with_the_frames_own_range() -> None:
     levels = [
-        int(drawn(np.full((128, 128), part * UNIT, np.float32))[64, 64, 3]) for part in (0.01, 0.1, 0.5, 1.0, 4.0)
+        int(drawn(np.full((128, 128), part * UNIT, np.float32))[64, 64, 3]) for part in (FROM, 0.4, 0.7, 1.0, FULL)
     ]
     assert levels == sorted(set(levels))
-    assert levels[0] < 20, "a calm frame stays calm"
+    assert levels[0] == 0, "a calm frame stays calm"
     assert levels[-1] >= 254
 
 

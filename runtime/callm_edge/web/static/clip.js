@@ -35,6 +35,7 @@ export class Clip {
     const { times, scores, frames, threshold_psnr_db: limit } = this.clip;
     this.trace.add(times.map((time, n) => [time, scores[n],
       (scores[n] !== null && scores[n] < limit ? 1 : 0) + (frames[n] >= event.start_frame && frames[n] <= event.end_frame ? 2 : 0)]));
+    this.ready(true);
     await this.show(Math.max(0, frames.indexOf(event.peak_frame)));
   }
 
@@ -107,5 +108,15 @@ export class Clip {
     this.pictures.clear();
     this.trace?.close(); this.trace = null;
     this.position.textContent = '';
+    this.ready(false);
+  }
+
+  // Nothing of the clip before is to be seen or moved while the next one loads.
+  ready(loaded) {
+    this.button.disabled = !loaded; this.seek.disabled = !loaded;
+    if (loaded) return;
+    this.seek.max = '0'; this.seek.value = '0';
+    delete this.screen.dataset.frame;
+    this.screen.getContext('2d').clearRect(0, 0, this.screen.width, this.screen.height);
   }
 }

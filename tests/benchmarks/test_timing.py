@@ -24,6 +24,17 @@ def test_stages_take_turns_and_the_first_call_of_each_turn_does_not_count() -> N
     assert len(measured.rows["a"]["rounds_ms"]) == len(measured.rows["a"]["yardstick_ms"]) == 3
 
 
+def test_long_calls_are_not_made_for_nothing() -> None:
+    calls: list[int] = []
+
+    def nap() -> None:
+        calls.append(1)
+        time.sleep(0.25)
+
+    row = measure([Stage("nap", ready(nap))], rounds=2, slice_s=0.0).rows["nap"]
+    assert (len(calls), row["n"]) == (3, 2)
+
+
 def test_what_cannot_be_measured_is_named_with_its_reason() -> None:
     def skip(stack: ExitStack) -> Call:
         raise SkipError("no GPU")

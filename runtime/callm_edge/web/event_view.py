@@ -33,7 +33,10 @@ def event_view(stored: StoredEvent, waiting: Collection[str] = ()) -> dict[str, 
 
 
 def clip_view(path: Path) -> dict[str, Any]:
-    """When each frame of a clip was, and its score; the pictures come one by one. Raises UserError."""
+    """When each frame of a clip was, its score, and where its error was largest; the pictures come one by one.
+
+    Raises UserError where the clip is damaged.
+    """
     clip = Clip.load(path)
     first = clip.frames[0].time
     return {
@@ -41,6 +44,7 @@ def clip_view(path: Path) -> dict[str, Any]:
         "times": [round(frame.time - first, 3) for frame in clip.frames],
         "frames": [frame.index for frame in clip.frames],
         "scores": [None if frame.score_db is None else round(frame.score_db, 2) for frame in clip.frames],
+        "peaks": [frame.peak and [round(at, 1) for at in frame.peak] for frame in clip.frames],
     }
 
 

@@ -58,6 +58,7 @@ def test_thumbnail_and_clip(open_site: Open) -> None:
     assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
     clip = client.get("/api/events/e1/clip").json()
     assert (clip["frames"][0], clip["times"][1], clip["scores"][2], clip["threshold_psnr_db"]) == (28, 0.1, 28.0, 20.0)
+    assert clip["peaks"][0] == [5.0, 6.0]
     frame = client.get(f"/api/events/e1/clip/{clip['frames'][3]}")
     assert frame.headers["content-type"] == "image/jpeg"
     image = cv2.imdecode(np.frombuffer(frame.content, np.uint8), cv2.IMREAD_COLOR)

@@ -200,6 +200,23 @@ def painted(page: Page, selector: str) -> int:
     return int(page.js(script, selector))
 
 
+def alarming(page: Page) -> bool:
+    """Whether the clip's picture has a line in the very colour of alarms."""
+    script = """
+        const paint = document.createElement('canvas').getContext('2d');
+        paint.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--alarm').trim();
+        paint.fillRect(0, 0, 1, 1);
+        const [red, green, blue] = paint.getImageData(0, 0, 1, 1).data;
+        const canvas = document.querySelector('[data-screen]');
+        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        let count = 0;
+        for (let at = 0; at < data.length; at += 4) {
+          count += data[at] === red && data[at + 1] === green && data[at + 2] === blue;
+        }
+        return count;"""
+    return int(page.js(script)) > 100
+
+
 def test_the_page_shows_a_running_plaza(page: Page) -> None:
     frame = "[data-camera='0'] canvas.picture"
     first = int(page.one(frame).get_attribute("data-frame"))
@@ -279,10 +296,12 @@ def test_an_event_is_told_whole(detail: Page, site: Site) -> None:
 def test_a_clip_plays(detail: Page) -> None:
     shown = detail.until(lambda: detail.one("[data-screen]").get_attribute("data-frame"), "a frame of the clip")
     assert painted(detail, "[data-screen]") > 10_000
+    assert alarming(detail), "the event's box, as the clip opens at its peak"
     detail.one("[data-seek]").send_keys(Key.HOME)
     first = detail.until(
         lambda: (at := detail.one("[data-screen]").get_attribute("data-frame")) != shown and at, "the beginning"
     )
+    assert not alarming(detail), "nothing was wrong yet"
     detail.one("[data-play]").click()
     detail.until(lambda: int(detail.one("[data-screen]").get_attribute("data-frame")) > int(first) + 3, "it to play")
     detail.one("[data-play]").click()

@@ -1,5 +1,5 @@
 // Plays a stored clip: its frames are pictures, shown at the pace at which they were taken.
-import { at, complaint } from './dom.js';
+import { at, colour, complaint } from './dom.js';
 import { Trace } from './trace.js';
 
 const AHEAD = 12; // pictures fetched before they are needed
@@ -16,6 +16,7 @@ export class Clip {
   async open(event) {
     this.close();
     this.event = event.id;
+    this.about = event;
     const missing = at('[data-no-clip]', this.root);
     const parts = [this.screen, at('.controls', this.root), at('[data-clip-plot]', this.root)];
     const without = (text) => {
@@ -58,7 +59,9 @@ export class Clip {
       const bitmap = await createImageBitmap(await this.picture(frame));
       if (this.event !== id || this.wanted !== frame) return;
       this.screen.width = bitmap.width; this.screen.height = bitmap.height;
-      this.screen.getContext('2d').drawImage(bitmap, 0, 0);
+      const context = this.screen.getContext('2d');
+      context.drawImage(bitmap, 0, 0);
+      this.where(context, frame);
       this.screen.dataset.frame = String(this.clip.frames[frame]);
       bitmap.close();
     } catch {
@@ -73,6 +76,23 @@ export class Clip {
     this.position.textContent = score === null ? now : `${now} · ${score.toFixed(1)} dB`;
     this.seek.setAttribute('aria-valuetext', this.position.textContent);
     if (this.trace) { this.trace.cursor = this.clip.times[frame]; this.trace.redraw(); }
+  }
+
+  // Where the error was: the event's box at its peak, a ring around the largest error in its other frames.
+  where(context, frame) {
+    const { start_frame: first, end_frame: last, peak_frame: worst, box } = this.about;
+    const index = this.clip.frames[frame];
+    const peak = this.clip.peaks[frame];
+    if (index < first || index > last) return;
+    const { width } = this.screen;
+    context.strokeStyle = colour('--alarm');
+    context.lineWidth = Math.max(2, width / 320);
+    if (index === worst) context.strokeRect(...box);
+    else if (peak) {
+      context.beginPath();
+      context.arc(peak[0], peak[1], width / 24, 0, 2 * Math.PI);
+      context.stroke();
+    }
   }
 
   async play() {

@@ -213,13 +213,12 @@ def _history(history: list[dict[str, Any]], look: Palette) -> Figure | None:
     names = [name for name in FOLLOWED if any(name in entry["per_second"] for entry in history)]
     for name, colour in zip(names, (look.first, look.second, look.third), strict=False):
         points = [(at, entry["per_second"][name]) for at, entry in enumerate(history) if name in entry["per_second"]]
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=name, linewidth=2)
-        axes.annotate(number(points[-1][1]), points[-1], xytext=(8, 0), textcoords="offset points", va="center")
+        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=f"{name}: {number(points[-1][1])}", linewidth=2)
     axes.set_xticks(
         range(len(history)), [entry["release"] + ("\n(busy)" if entry["busy"] else "") for entry in history]
     )
     axes.set_xlim(-0.5, len(history) - 0.3)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * axes.dataLim.ymax)
     axes.set_ylabel("per second")
     axes.grid(axis="y", linewidth=0.6)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

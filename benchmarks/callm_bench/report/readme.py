@@ -94,8 +94,9 @@ def _stages(report: dict[str, Any]) -> list[str]:
 def _machine(report: dict[str, Any]) -> str:
     at = report["environment"]
     busy = ", **while it was busy with other work**: take the ratios" if is_busy(at) else ""
+    command = "callm-edge bench --quick" if report.get("quick") else "make bench"
     return (
-        f"`make bench`, {at['when']}: {at['cpu']}, {at['cores']} cores, load {at['load']}{busy}.\n"
+        f"`{command}`, {at['when']}: {at['cpu']}, {at['cores']} cores, load {at['load']}{busy}.\n"
         "All of it: [docs/bench/report.html](docs/bench/report.html); how: [docs/benchmarks.md](docs/benchmarks.md)."
     )
 

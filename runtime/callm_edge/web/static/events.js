@@ -56,7 +56,7 @@ export class Events {
 
   row(event) {
     const picture = event.thumbnail
-      ? el('img', { src: `/api/events/${encodeURIComponent(event.id)}/thumbnail`, alt: '', loading: 'lazy', width: 104, height: 62 })
+      ? el('img', { src: `/api/events/${encodeURIComponent(event.id)}/thumbnail`, alt: '', loading: 'lazy', width: 104, height: 58 })
       : el('span', { className: 'no-picture', text: 'no picture' });
     const below = (event.threshold_psnr_db - event.peak_psnr_db).toFixed(1);
     const tag = verdictTag(event);

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from callm_bench.resident import resident_mb
+from callm_bench.resident import release, resident_mb
 from callm_bench.setting import Setting
 from callm_bench.stage import Call
 from callm_bench.stages.stage1 import rolling
@@ -42,12 +42,12 @@ def cameras(setting: Setting, progress: Progress = lambda what: None) -> Curve:
     backend = open_backend(setting.bundle, "auto", setting.threads)
     rates, cpu_ms, mb = [], [], []
     calls: list[Call] = []
+    release()
     before_mb = resident_mb()
     for count in counts:
         progress(f"{count} cameras")
         while len(calls) < count:
             calls.append(rolling(backend))
-        # A camera's own memory stays level over the curve, hence from the first to the last of them.
         mb.append(round((resident_mb() - before_mb) / count, 1))
         cpu, began = time.process_time(), time.perf_counter()
         frames = _all_at_once(calls, seconds)
@@ -68,7 +68,8 @@ def cameras(setting: Setting, progress: Progress = lambda what: None) -> Curve:
         "note": (
             f"Stage 1 alone, every frame scored. {most:g} frames/s with {counts[-1]} cameras are "
             f"{most / FPS:.1f} cameras of {FPS} frames/s at stride 1. Beyond the knee another camera adds less than "
-            "the ones before it: what it gets, the others lose."
+            "the ones before it: what it gets, the others lose. The memory is each one's share, with what all have in "
+            "common."
         ),
     }
 

@@ -7,6 +7,7 @@ refused by name, so that a device never runs on half a copy.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,6 +132,18 @@ class Bundle:
         manifest = self.manifest.model_copy(update={"decision": decision, "calibration": calibration})
         atomic.write_text(self.folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
         return Bundle(self.folder, manifest)
+
+    def with_stage2(self, branch: Path) -> Bundle:
+        """Put the video-language branch in the folder `branch` into the bundle, in place of one that is there.
+
+        Killed meanwhile, it leaves a bundle that is refused as damaged until the same is done again.
+        """
+        arriving = self.folder / f".{STAGE2}"
+        shutil.rmtree(arriving, ignore_errors=True)
+        shutil.copytree(branch, arriving)
+        shutil.rmtree(self.folder / STAGE2, ignore_errors=True)
+        arriving.rename(self.folder / STAGE2)
+        return Bundle.write(self.folder, **self.manifest.model_dump(exclude={"schema_version", "files"}))
 
     @property
     def name(self) -> str:

@@ -114,3 +114,25 @@ def test_the_built_in_bundles_are_whole() -> None:
         assert bundle.folder == BUILT_IN / name
         assert bundle.manifest.preset == "edge"
         assert bundle.manifest.calibration["hours"] > 0
+
+
+def test_a_branch_is_put_in_and_another_in_its_place(folder: Path, tmp_path: Path) -> None:
+    before = Bundle.load(folder)
+    was = before.hash
+    assert before.stage2_path is None
+    branch = tmp_path / "branch"
+    (branch / "llm").mkdir(parents=True)
+    (branch / "stage2.json").write_text("{}")
+    (branch / "llm" / "decoder.bin").write_bytes(b"old")
+    before.with_stage2(branch)
+    (branch / "llm" / "decoder.bin").rename(branch / "llm" / "decoder2.bin")
+    Bundle.load(folder).with_stage2(branch)
+    after = Bundle.load(folder)
+    assert after.stage2_path == folder / "stage2"
+    assert {name for name in after.manifest.files if name.startswith("stage2")} == {
+        "stage2/stage2.json",
+        "stage2/llm/decoder2.bin",
+    }
+    assert after.decision == before.decision
+    assert after.manifest.training == before.manifest.training
+    assert after.hash != was

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     help="PSNR of the worst tile, or of the frame.",
 )
 @click.option(
+    "--stage2",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Put in this video-language branch, stage2/ of callm-edge tune --decoder.",
+)
+@click.option(
     "--int8",
     "footage",
     multiple=True,
@@ -60,25 +66,33 @@ def export(
     name: str | None,
     rate: float,
     statistic: str,
+    stage2: Path | None,
     footage: tuple[str, ...],
     max_flips: int,
     engine: bool,
 ) -> None:
     """Write a bundle: ONNX graphs checked against torch, and the threshold from held-out footage.
 
-    With --engine or --int8 and neither --run nor --weights, --out is a bundle that is there already.
+    With --engine, --int8 or --stage2 and neither --run nor --weights, --out is a bundle that is there already.
     """
     from rich.console import Console
 
     from callm_edge.errors import UsageError
 
-    if run_folder is not None and weights is not None or not (run_folder or weights or engine or footage):
+    if run_folder is not None and weights is not None or not (run_folder or weights or engine or footage or stage2):
         raise UsageError(
             "Give either --run or --weights", "", "--run for a training run of yours, --weights for a file"
         )
     console = Console(stderr=True, highlight=False)
     if run_folder is not None or weights is not None:
         _export(run_folder, weights, allow_pickle, out, name, rate, statistic, console)
+    if stage2 is not None:
+        from callm_edge.bundle import Bundle
+        from callm_edge.stage2.device import DeviceBranch
+
+        DeviceBranch(stage2, 1)  # whole, and its parts fit each other
+        Bundle.load(out).with_stage2(stage2)
+        console.print(f"{out} answers now; try: callm-edge run --bundle {out} --source …", soft_wrap=True)
     if footage:
         from callm_export.int8_export import add_int8
 

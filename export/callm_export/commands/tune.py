@@ -135,7 +135,10 @@ def tune(
         click.echo(json.dumps({"type": "summary", **report}))
     errors.print(
         f"Threshold {report['threshold']:.4f} by {report['validation_clips']} validation clips\n"
-        f"Copy {report['stage2']} into a bundle"
-        + ("" if decoder else ", with the language model as its llm/ (callm-edge quantize)"),
+        + (
+            f"Next: callm-edge export --stage2 {report['stage2']} --out BUNDLE"
+            if decoder
+            else f"{report['stage2']} lacks the language model: repeat with --resume --decoder (callm-edge quantize)"
+        ),
         soft_wrap=True,
     )

@@ -50,7 +50,7 @@ def bench(alone: str | None, rounds: int | None, as_json: bool, **options: Any) 
     """Measure every stage of the cascade, beside other ways of running the same networks.
 
     Latency, throughput, processor time, memory, and joules where this machine can read its power. All sides take turns
-    within one run. Without --quick it takes up to ten minutes on two cores.
+    within one run. Without --quick it takes a quarter of an hour or so on two cores.
     """
     import json
     import tempfile

@@ -26,7 +26,8 @@ FIRST_SEED = 40_000  # apart from those of training, evaluation and calibration
 
 def shifted(image: np.ndarray) -> np.ndarray:
     size = image.shape[1], image.shape[0]
-    return cv2.warpAffine(image, np.float32([[1, 0, 12], [0, 1, 0]]), size, borderMode=cv2.BORDER_REPLICATE)
+    by_12 = np.array([[1, 0, 12], [0, 1, 0]], np.float32)
+    return cv2.warpAffine(image, by_12, size, borderMode=cv2.BORDER_REPLICATE)
 
 
 def turned_away(image: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ def turned_away(image: np.ndarray) -> np.ndarray:
 
 
 def blurred(image: np.ndarray) -> np.ndarray:
-    noise = cv2.randn(np.zeros(image.shape, np.float32), 0, 3)  # a sensor's, which no lens blurs
+    noise = np.random.default_rng(0).normal(0, 3, image.shape)  # a sensor's, which no lens blurs
     return np.clip(cv2.GaussianBlur(image, (0, 0), 6) + noise, 0, 255).astype(np.uint8)
 
 

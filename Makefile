@@ -43,7 +43,7 @@ test: setup-dev  ## All tests, and lint.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup-dev  ## ruff and mypy.
 	$(BIN)/ruff check .

@@ -16,11 +16,15 @@ def best_threshold(truth: np.ndarray, probability: np.ndarray) -> float:
     Of equally good ones the middle, in log odds, of the widest stretch, so that it is as far from clips of either class
     as can be. truth: (N,) bool with both classes. probability: (N,) of 'yes'.
     """
-    odds = np.log(np.clip(probability, 1e-9, 1 - 1e-9) / np.clip(1 - probability, 1e-9, 1))
-    known = np.unique(odds)
-    edges = np.concatenate([[known[0] - 1.0], known, [known[-1] + 1.0]])
+    known = np.unique(probability)
+    odds = np.log(np.clip(known, 1e-9, 1 - 1e-9) / np.clip(1 - known, 1e-9, 1))
+    edges = np.concatenate([[odds[0] - 1.0], odds, [odds[-1] + 1.0]])
     low, high = edges[:-1], edges[1:]
-    scores = np.array([balanced_accuracy(truth, odds > at) for at in low])
+    scores = np.array([balanced_accuracy(truth, probability > at) for at in (-1.0, *known)])
     best = np.flatnonzero(scores >= scores.max() - 1e-12)
     widest = best[np.argmax((high - low)[best])]
-    return float(1 / (1 + np.exp(-(low[widest] + high[widest]) / 2)))
+    middle = 1 / (1 + np.exp(-(low[widest] + high[widest]) / 2))
+    # Between neighbours that are all but equal, rounding would put the middle on a wrong side.
+    above = known[widest] if widest < len(known) else 1.0
+    below = known[widest - 1] if widest > 0 else -1.0
+    return float(middle if below < middle <= above else above)

@@ -24,6 +24,12 @@ def test_no_other_threshold_is_better(rows: list[tuple[bool, float]], other: flo
     assert chosen >= balanced_accuracy(truth, probability >= other) - 1e-9
 
 
+def test_between_neighbours_that_are_all_but_equal() -> None:
+    truth = np.array([False, False, True])
+    probability = np.array([0.5, 0.001, np.nextafter(0.001, 1)])
+    assert balanced_accuracy(truth, probability >= best_threshold(truth, probability)) == 0.75
+
+
 def test_far_from_both_classes() -> None:
     truth = np.array([False, False, True, True])
     assert best_threshold(truth, np.array([0.1, 0.2, 0.8, 0.9])) == pytest.approx(0.5)

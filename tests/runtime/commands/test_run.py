@@ -28,7 +28,7 @@ def lines(result: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
 
 EVENT_KEYS = {
     *("type", "id", "source", "start_frame", "end_frame", "peak_frame", "start_time", "end_time"),
-    *("peak_psnr_db", "threshold_psnr_db", "box"),
+    *("peak_psnr_db", "threshold_psnr_db", "box", "scene"),
 }
 SUMMARY_KEYS = {
     *("type", "frames", "windows", "events", "verdicts", "dropped", "fps", "stage1_fps", "rss_mb", "seconds"),

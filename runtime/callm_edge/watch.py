@@ -80,7 +80,7 @@ class Viewer(Protocol):
 
 
 class Watch:
-    """Runs cameras until all ended and all is judged, or until interrupted.
+    """Runs cameras until all ended and all is judged, or until stopped.
 
     record: folder for annotated video and plots, or None. open_branch: makes stage 2, which judges the events of all
     cameras, or None for none. verdict_queue: keeps what waits for it within bounds. viewer: see Viewer.
@@ -103,6 +103,14 @@ class Watch:
         self._worker = self._verdict_worker(open_branch) if open_branch else None
         self._verdict_queue = verdict_queue or VerdictQueue(store)
         self._verdicts = 0
+        self._stop = False
+
+    def stop(self) -> None:
+        """End as at the end of the footage; may be called at any moment, also by a signal's handler.
+
+        An exception from a handler could come up anywhere, as in the middle of a report, and cost what is open.
+        """
+        self._stop = True
 
     def run(self, report: Report) -> int:
         """Report until the end; returns how many sources failed.
@@ -117,8 +125,8 @@ class Watch:
             thread.start()
         if self._worker:
             self._worker.start()
-        running, failed, interrupted = len(threads), 0, False
-        while running or not (interrupted or self._all_judged()):
+        running, failed, stopping = len(threads), 0, False
+        while running or not (stopping or self._all_judged()):
             try:
                 camera, item = self._out.get(timeout=0.2 if running else 0.05)
                 if item is None:
@@ -139,10 +147,10 @@ class Watch:
                     raise item
             except queue.Empty:
                 pass
-            except KeyboardInterrupt:
-                # The cameras end as at the end of footage: the open event and the recording are still written. Events
-                # that wait for a verdict stay in the store, and the next run judges them.
-                interrupted = True
+            if self._stop and not stopping:
+                # The open event and the recording are still written. Events that wait for a verdict stay in the store,
+                # and the next run judges them.
+                stopping = True
                 for camera in self._cameras:
                     camera.source.close()
             self._pass_on(report)

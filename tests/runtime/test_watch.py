@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -97,6 +99,38 @@ def test_an_event_that_cannot_be_stored_is_reported_all_the_same(tmp_path: Path)
         assert Watch([Camera(Film("gate"), Scorer(10.0), DECISION)], store).run(heard) == 0
     assert [event.source for event in heard.events] == ["gate"]
     assert [what for what, _ in heard.failures] == ["the event store"]
+
+
+def test_stopped_in_the_middle_of_a_report_it_still_reports_what_is_open(tmp_path: Path) -> None:
+    class Endless(Film):
+        closed = False
+
+        def __iter__(self) -> Iterator[Frame]:
+            while not self.closed:
+                for frame in super().__iter__():
+                    yield Frame(frame.index, frame.time, np.full((48, 64, 3), 200, np.uint8))
+                    time.sleep(0.001)
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Stopping(Heard):
+        def tick(self, cameras: Sequence[Camera], seconds: float) -> None:
+            if cameras[0].active:
+                # Where Ctrl-C and a service manager's stop arrive as they like.
+                signal.raise_signal(signal.SIGTERM)
+
+    heard = Stopping()
+    with EventStore(tmp_path) as store:
+        watch = Watch([Camera(Endless("gate"), Scorer(10.0), DECISION)], store)
+        before = signal.signal(signal.SIGTERM, lambda number, frame: watch.stop())
+        try:
+            assert watch.run(heard) == 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert [one.event.source for one in store.list()] == ["gate"]
+    assert [event.source for event in heard.events] == ["gate"]
+    assert heard.summary is not None
 
 
 class Looker:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from callm_edge.watch import Watch
 
 
 @click.command()
@@ -128,7 +131,6 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 def run(config: Path | None, **flags: Any) -> None:
     """Watch sources and report anomalies as they happen."""
-    import signal
     from contextlib import ExitStack
 
     from rich.console import Console
@@ -159,8 +161,6 @@ def run(config: Path | None, **flags: Any) -> None:
             f"{config} names no camera" if config else "no source was named",
             "Try: --camera 0, --source FILE, or --source test:plaza?anomaly=all",
         )
-    # A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stage2 = settings.stage2
     server = remote_server(stage2)
     terminal = Console(stderr=True)
@@ -213,11 +213,24 @@ def run(config: Path | None, **flags: Any) -> None:
         members: list[Report] = [console, *([manager] if manager else []), *sinks, *([page.live] if page else [])]
         report = Reports(members, passes, failing)
         viewer = page.live if page else None
-        failed = Watch(opened.cameras, store, settings.record, open_and_keep if make else None, queue, viewer).run(
-            report
-        )
+        watch = Watch(opened.cameras, store, settings.record, open_and_keep if make else None, queue, viewer)
+        _stop_on_signals(watch)
+        failed = watch.run(report)
     if failed == len(opened.cameras):
         raise SystemExit(1)
+
+
+def _stop_on_signals(watch: Watch) -> None:
+    """A service manager's stop ends a run as Ctrl-C does: open events and recordings are still written."""
+    import signal
+
+    def stop(number: int, frame: object) -> None:
+        # Whoever presses Ctrl-C again does not want to wait.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        watch.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 import callm_edge
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip, ClipFrame
+from callm_edge.events.database import SCHEMA
 from callm_edge.events.event import Event
 from callm_edge.events.scene import KINDS
-from callm_edge.events.store import SCHEMA, EventStore, default_store
+from callm_edge.events.store import EventStore, default_store
 from callm_edge.events.verdict import Verdict
 
 LIVE = 1_772_100_000.0

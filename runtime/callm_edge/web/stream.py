@@ -18,7 +18,7 @@ async def follow(live: Live, store: EventStore) -> AsyncIterator[str]:
     """Messages for one page, until it goes away or the server stops.
 
     hello: the cameras, first of all. scores: for each camera its new points. status: see Live.status. event, verdict,
-    piece, failed, finished: as they come. changed: the store holds something new. lost: messages were missed.
+    piece, scene, failed, finished: as they come. changed: the store holds something new. lost: messages were missed.
     """
     loop = asyncio.get_running_loop()
     seen = [0] * len(live.views)

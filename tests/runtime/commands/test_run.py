@@ -37,15 +37,19 @@ SUMMARY_KEYS = {
 
 
 def test_plaza_with_the_built_in_bundle(tmp_path: Path) -> None:
-    """The cyclist at 8 s is found, and everything that --record promises is there."""
+    """The cyclist at 8 s is found and named, and everything that --record promises is there."""
     source = "test:plaza?seed=7&anomaly=cyclist&seconds=14"
     result = run("--source", source, "--json", "--store", str(tmp_path / "store"), "--record", str(tmp_path / "out"))
     assert result.returncode == 0, result.stderr
-    *events, summary = lines(result)
+    *found, summary = lines(result)
+    events = [line for line in found if line["type"] == "event"]
+    verdicts = [line for line in found if line["type"] == "verdict"]
     assert set(summary) == SUMMARY_KEYS
     assert (summary["type"], summary["frames"], summary["windows"]) == ("summary", 350, 335)
     assert summary["events"] == len(events) >= 1
-    assert all(set(event) == EVENT_KEYS and event["type"] == "event" for event in events)
+    assert all(set(event) == EVENT_KEYS for event in events)
+    assert summary["verdicts"] == len(verdicts) == len(events)
+    assert any(verdict["abnormal"] and "cycl" in str(verdict["explanation"]) for verdict in verdicts)
     from callm_edge.plaza import Plaza
 
     ((_, first, last),) = Plaza(7, ("cyclist",), 14).schedule

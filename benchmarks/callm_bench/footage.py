@@ -48,5 +48,5 @@ def clip(pictures: tuple[np.ndarray, ...]) -> Clip:
     frames = []
     for index, image in enumerate(pictures):
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-        frames.append(ClipFrame(index, index / FPS, jpeg, 12.0, (WIDTH / 2, HEIGHT / 2)))
+        frames.append(ClipFrame(index, index / FPS, jpeg, 12.0, ((WIDTH / 2, HEIGHT / 2),)))
     return Clip("0" * 32, "", 20.0, tuple(frames))

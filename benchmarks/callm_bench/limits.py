@@ -27,7 +27,7 @@ from callm_bench.setting import Setting
 from callm_bench.stages import stage1
 from callm_edge.bundle import Bundle
 from callm_edge.stage2.decoder import GRAPH
-from callm_edge.stage2.prompts import QUERIES, frames_message, template
+from callm_edge.stage2.prompts import FRAMES, QUERIES, frames_message, template
 from callm_edge.stage2.spec import FORMER, LLM, VISION, Stage2Spec
 from callm_edge.stage2.text import TOKENIZER, Tokenizer
 
@@ -39,7 +39,6 @@ PEAK_TFLOPS = {
     "AGX Orin 64GB": 42.5,
     "Thor T5000": 259.0,
 }
-PICTURES = 16  # of a clip
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,10 @@ def stage2_works(bundle: Bundle) -> dict[str, Work]:
     if folder is None:
         return {}
     decoder = onnx.load(str(folder / LLM / GRAPH), load_external_data=False)
+    pictures = FRAMES * (1 + Stage2Spec.read(folder).crops)
     return {
-        "vision encode": work_of(_folded(folder / VISION, PICTURES), PICTURES),
-        "Q-Former": work_of(_folded(folder / FORMER, PICTURES), PICTURES),
+        "vision encode": work_of(_folded(folder / VISION, pictures), pictures),
+        "Q-Former": work_of(_folded(folder / FORMER, pictures), pictures),
         "prefill": work_of(decoder, tokens=_prompt_tokens(folder)),
         "decode": work_of(decoder),
     }

@@ -162,14 +162,14 @@ def _rss_mb(pid: int) -> float:
 
 
 def _pictures() -> list[str]:
-    """16 pictures as our own client sends them: 8 frames and their crops, of the plaza."""
+    """32 pictures as our own client sends them: 8 frames and their crops, of the plaza."""
     import cv2
 
     from callm_edge.plaza import Plaza
     from callm_edge.stage2.pictures import clip_pictures
 
     frames = [frame for frame, _ in zip((image for image, _ in Plaza(0, (), 10.0)), range(8), strict=False)]
-    jpegs = [cv2.imencode(".jpg", picture[:, :, ::-1])[1] for picture in clip_pictures(frames, [None] * 8)]
+    jpegs = [cv2.imencode(".jpg", picture[:, :, ::-1])[1] for picture in clip_pictures(frames, [()] * 8)]
     return [f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}" for jpeg in jpegs]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from callm_edge.bundle import Decision
 from callm_edge.cascade import DEFAULT_FPS
-from callm_edge.decision.box import peak_point
+from callm_edge.decision.box import peak_points
 from callm_edge.decision.hysteresis import Hysteresis, Scored, smoothed
 from callm_edge.errors import UserError
 from callm_edge.events.event import Event
@@ -183,7 +183,7 @@ def score_clip(
             if (scores := stream.score()) is not None:
                 frame_db.append(float(scores.psnr_db[0]))
                 tile_db.append(float(scores.patch_psnr_db[0]))
-                peaks.append(peak_point(scores.error_map[0], size))
+                peaks.append(peak_points(scores.error_map[0], size, 1)[0])
                 frames.append(recent[0])
             progress()
     name = name or source.name

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from callm_edge.bundle import Decision
-from callm_edge.decision.box import peak_point
+from callm_edge.decision.box import peak_points
 from callm_edge.decision.hysteresis import Hysteresis, Scored, Smoother
 from callm_edge.decision.scene_drift import SceneDrift, SceneLimits
 from callm_edge.decision.schedule import Schedule
@@ -135,7 +135,7 @@ class Camera:
                 continue
             scored = self._score(stream, recent[0], smoother)
             at, size = scored.frame, _size(scored.frame.image)
-            evidence.note(at.index, scored.score_db, peak_point(scored.error_map, size))
+            evidence.note(at.index, scored.score_db, peak_points(scored.error_map, size))
             counted = self._schedule is None or self._schedule.includes(at.time)
             decisive_db = scored.score_db if counted else math.inf
             event = hysteresis.push(Scored(at.index, at.time, decisive_db, scored.error_map, size))

@@ -10,7 +10,7 @@ import numpy as np
 
 from callm_edge.bundle import Decision
 from callm_edge.cascade import Camera, Found, ScoredFrame
-from callm_edge.decision.box import peak_point
+from callm_edge.decision.box import peak_points
 from callm_edge.events.clip import Clip
 from callm_edge.events.event import Event
 from callm_edge.sources import Frame, Source
@@ -98,10 +98,10 @@ def replay(clip: Clip, backend: Backend, decision: Decision, bundle_hash: str = 
     for frame in clip.frames:
         scored = fresh.get(frame.index)
         if scored is None:
-            frames.append(replace(frame, score_db=None, peak=None))
+            frames.append(replace(frame, score_db=None, peaks=()))
             continue
         size = scored.frame.image.shape[1], scored.frame.image.shape[0]
-        frames.append(replace(frame, score_db=scored.score_db, peak=peak_point(scored.error_map, size)))
+        frames.append(replace(frame, score_db=scored.score_db, peaks=peak_points(scored.error_map, size)))
     settled = list(fresh)[decision.smoothing - 1 :]
     then = {frame.index: frame.score_db for frame in clip.frames if frame.score_db is not None}
     both = [index for index in settled if index in then]

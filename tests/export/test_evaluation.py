@@ -16,7 +16,7 @@ pytest.importorskip("sklearn", reason="the extra 'train' is not installed")
 
 from callm_edge.bundle import Decision  # noqa: E402
 from callm_edge.cascade import Camera, Found  # noqa: E402
-from callm_edge.decision.box import peak_box, peak_point  # noqa: E402
+from callm_edge.decision.box import peak_box, peak_points  # noqa: E402
 from callm_edge.decision.calibration import Trace, event_peaks  # noqa: E402
 from callm_edge.errors import UserError  # noqa: E402
 from callm_edge.sources import Frame, Source  # noqa: E402
@@ -104,7 +104,7 @@ def test_a_clip_without_a_window_is_named() -> None:
 def test_peak_lies_in_the_box_that_grows_from_it(x: int, y: int, width: int, height: int) -> None:
     error_map = np.zeros((128, 128), np.float32)
     cv2.circle(error_map, (x, y), 3, 1.0, -1)
-    px, py = peak_point(error_map, (width, height))
+    [(px, py)] = peak_points(error_map, (width, height), 1)
     left, top, w, h = peak_box(error_map, (width, height))
     assert left <= px <= left + w
     assert top <= py <= top + h

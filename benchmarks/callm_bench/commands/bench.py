@@ -26,7 +26,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.option(
     "--preset", "presets", multiple=True, metavar="NAME", help="Of stage 1. Repeatable.  [default: edge; all]"
 )
-@click.option("--bundle", default="ped2", show_default=True, metavar="NAME|DIR", help="What is deployed.")
+@click.option("--bundle", default="plaza", show_default=True, metavar="NAME|DIR", help="What is deployed.")
 @click.option("--rounds", type=click.IntRange(1), help="More make the figures surer.  [default: 20; with --quick 5]")
 @click.option("--threads", type=click.IntRange(1), help="Of one computation.  [default: the cores]")
 @click.option("--data", type=FOLDER, help="Labelled test set for the accuracy, such as UCSD Ped2.")

@@ -11,7 +11,7 @@ import numpy as np
 from callm_bench import footage
 from callm_bench.setting import Setting
 from callm_bench.stage import Call, SkipError, Stage, ready
-from callm_edge.decision.box import peak_point
+from callm_edge.decision.box import peak_points
 from callm_edge.decision.hysteresis import Hysteresis, Scored, Smoother
 from callm_edge.events.evidence import EvidenceRing
 from callm_edge.plaza import FPS, HEIGHT, WIDTH
@@ -87,7 +87,7 @@ def _decision(setting: Setting) -> Call:
         nonlocal index
         index += 1
         score = smoother.push(float(scores[index % len(scores)]))
-        peak_point(error_map, (WIDTH, HEIGHT))
+        peak_points(error_map, (WIDTH, HEIGHT))
         hysteresis.push(Scored(index, index / FPS, score, error_map, (WIDTH, HEIGHT)))
 
     return decide

@@ -72,7 +72,7 @@ def stages(setting: Setting) -> list[Stage]:
         return open_
 
     return [
-        Stage("offload, way there and back", at_once, "question", note=f"16 pictures as JPEG; {note}"),
+        Stage("offload, way there and back", at_once, "question", note=f"the clip's pictures as JPEG; {note}"),
         Stage("offload, yes or no", whole(False), "question", note=note),
         Stage("offload, yes or no, embeddings only", whole(True), "question", note=note),
     ]

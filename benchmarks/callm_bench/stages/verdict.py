@@ -17,7 +17,7 @@ from callm_edge.plaza import FPS
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder
 from callm_edge.stage2.device import DeviceBranch
-from callm_edge.stage2.pictures import clip_pictures, shown
+from callm_edge.stage2.pictures import CROPS, clip_pictures, shown
 from callm_edge.stage2.prompts import FRAMES, QUERIES, Prompt, TextTokenizer, frames_message, template
 from callm_edge.stage2.spec import LLM, Stage2Spec
 from callm_edge.stage2.text import TOKENIZER, Tokenizer
@@ -31,10 +31,12 @@ def stages(setting: Setting) -> list[Stage]:
     clip = footage.clip(footage.images(CLIP_FRAMES))
     frames = [clip.frames[at] for at in shown(len(clip.frames))]
 
-    def pack() -> np.ndarray:
-        return clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
-
     folder = setting.bundle.stage2_path
+    crops = Stage2Spec.read(folder).crops if folder else CROPS
+
+    def pack() -> np.ndarray:
+        return clip_pictures([frame.image() for frame in frames], [frame.peaks for frame in frames], crops)
+
     branch = cache(lambda: _Parts(folder or Path(), pack(), setting.threads))
 
     def of_branch(call: Callable[[_Parts], Call]) -> Callable[[ExitStack], Call]:

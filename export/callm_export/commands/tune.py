@@ -39,7 +39,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     metavar="FILE",
     help="Go on from this video_former.safetensors, without the epochs that an untrained one needs.",
 )
-@click.option("--no-crops", is_flag=True, help="Learn from full frames alone.")
+@click.option(
+    "--crops",
+    type=click.IntRange(0, 3),
+    default=3,
+    show_default=True,
+    help="Of each frame that is looked at; 0 is full frames alone.",
+)
 @click.option("--head-epochs", type=click.IntRange(0), help="Passes before the language model is asked.  [default: 20]")
 @click.option("--epochs", type=click.IntRange(0), help="Passes through the language model.  [default: 4]")
 @click.option("--batch", type=click.IntRange(1), help="Clips of a step through the language model.  [default: 8]")
@@ -71,7 +77,7 @@ def tune(
     llm: Path | None,
     decoder: Path | None,
     start: Path | None,
-    no_crops: bool,
+    crops: int,
     head_epochs: int | None,
     epochs: int | None,
     batch: int | None,
@@ -111,7 +117,7 @@ def tune(
     errors = Console(stderr=True, highlight=False)
     folder = llm or smollm2_folder()
     torch.manual_seed(seed or 0)
-    model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=not no_crops), dtype=getattr(torch, dtype))
+    model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=crops), dtype=getattr(torch, dtype))
     if start:
         model.load_trained(start)
     else:

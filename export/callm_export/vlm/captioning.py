@@ -53,8 +53,7 @@ def captioned(clips: ClipSet, record: ClipRecord, captioner: Captioner) -> ClipR
     images, peaks, _ = seen(Clip.load(clips.path(record.name)))
     middle = len(images) // 2
     pictures = [images[middle]]
-    peak = peaks[middle]
-    if peak is not None:
-        pictures.append(crop(images[middle], peak))
+    if peaks[middle]:
+        pictures.append(crop(images[middle], peaks[middle][0]))
     captions = dict.fromkeys((*record.captions, *captioner.captions(pictures)))
     return record.model_copy(update={"captions": tuple(captions)})

@@ -28,7 +28,8 @@ class ClipRecord(BaseModel):
     name: of its file. group: clips of one group share their footage. frames: 0-based indices in the footage of the
     frames that the file holds. fps: of the footage. abnormal: whether something is wrong.
     kind: key of `instructions.ANOMALIES`, or None. captions: in plain words, best first.
-    size: (width, height) of the footage, pixels. peaks: stage 1's error peak in each frame, x and y in pixels.
+    size: (width, height) of the footage, pixels. peaks: stage 1's error peaks in each frame, x and y in pixels, the
+    largest first.
     boxes: (kind, x, y, w, h) pixels of what is abnormal in each frame; empty where nobody marked it.
     """
 
@@ -42,7 +43,7 @@ class ClipRecord(BaseModel):
     kind: str | None = None
     captions: tuple[str, ...] = ()
     size: tuple[int, int]
-    peaks: tuple[Point | None, ...]
+    peaks: tuple[tuple[Point, ...], ...]
     boxes: tuple[tuple[Box, ...], ...] = ()
 
     @property
@@ -91,8 +92,8 @@ class ClipSet:
         return self.folder / "records" / f"{group}.json"
 
 
-def seen(clip: Clip) -> tuple[list[np.ndarray], list[Point | None], list[float]]:
+def seen(clip: Clip) -> tuple[list[np.ndarray], list[tuple[Point, ...]], list[float]]:
     """What stage 2 sees of a clip: its uniform frames, (H, W, 3) BGR uint8, their error peaks, and their seconds."""
     frames = [clip.frames[at] for at in frame_indices(len(clip.frames))]
     start = clip.frames[0].time
-    return [frame.image() for frame in frames], [frame.peak for frame in frames], [f.time - start for f in frames]
+    return [frame.image() for frame in frames], [frame.peaks for frame in frames], [f.time - start for f in frames]

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from callm_edge.events.clip import Point
-from callm_edge.stage2.pictures import CROP
+from callm_edge.stage2.pictures import CROP, crop_points
 from callm_export.vlm.clip_set import Box, ClipRecord
 
 JITTER = 0.3  # of a crop's side: how far a crop around the truth is moved
@@ -27,29 +27,24 @@ def shows(point: Point, boxes: tuple[Box, ...], size: tuple[int, int]) -> bool:
     return False
 
 
-def peaks_seen(record: ClipRecord) -> list[Point]:
-    """Where the device puts a clip's crops: stage 1's peak, the nearest frame's where it has none, or the middle."""
-    known = [at for at, peak in enumerate(record.peaks) if peak is not None]
-    middle = record.size[0] / 2, record.size[1] / 2
-    found = []
-    for at in range(len(record.frames)):
-        nearest = min(known, key=lambda other: abs(other - at), default=None)
-        found.append((record.peaks[nearest] if nearest is not None else None) or middle)
-    return found
+def points_seen(record: ClipRecord) -> list[list[Point]]:
+    """Where the device puts a clip's crops, by rank and frame."""
+    return crop_points(record.peaks, [record.size] * len(record.frames))
 
 
 def guided_points(record: ClipRecord) -> list[Point | None]:
-    """Where stage 1's crop should have been, up to a jitter: around what is abnormal, in frames whose crop misses it.
+    """Where a crop should have been, up to a jitter: around what is abnormal, in frames whose crops all miss it.
 
-    None where the crop is right, or nothing is marked. Always the same for a clip.
+    None where one of them shows it, or nothing is marked. Always the same for a clip.
     """
     rng = np.random.default_rng(int(hashlib.sha256(record.name.encode()).hexdigest()[:8], 16))
     reach = JITTER * CROP * min(record.size)
     found: list[Point | None] = []
-    for peak, boxes in zip(peaks_seen(record), record.boxes or ((),) * len(record.frames), strict=True):
+    showing = crops_that_show(record)
+    for shown, boxes in zip(showing.T, record.boxes or ((),) * len(record.frames), strict=True):
         dx, dy = rng.uniform(-reach, reach, 2)
         which = int(rng.integers(max(1, len(boxes))))
-        if not boxes or shows(peak, boxes, record.size):
+        if not boxes or shown.any():
             found.append(None)
             continue
         _, x, y, width, height = boxes[which]
@@ -58,11 +53,9 @@ def guided_points(record: ClipRecord) -> list[Point | None]:
 
 
 def crops_that_show(record: ClipRecord) -> np.ndarray:
-    """(2, F) bool: whether each crop at stage 1's peaks, and each guided one, shows what is abnormal."""
-    peaks = peaks_seen(record)
-    points = [guided or peak for guided, peak in zip(guided_points(record), peaks, strict=True)]
+    """(crops, F) bool: whether each crop, by rank and frame, shows what is abnormal."""
     boxes = record.boxes or ((),) * len(record.frames)
     rows = [
-        [shows(point, marked, record.size) for point, marked in zip(row, boxes, strict=True)] for row in (peaks, points)
+        [shows(at, marked, record.size) for at, marked in zip(row, boxes, strict=True)] for row in points_seen(record)
     ]
     return np.array(rows)

@@ -1,8 +1,8 @@
 """What the frozen encoder sees of clips, computed once: it makes tuning on a CPU practical.
 
-Of a clip are kept its frames, the crops around stage 1's error peaks and, for learning only, guided crops: the same,
-but around what is marked as abnormal where stage 1's miss it. So the branch learns from more of what stage 1 may show.
-A share of the clips to learn from is seen in gray, as many cameras see.
+Of a clip are kept its frames, the crops around stage 1's error peaks and, for learning only, a guided crop of each
+frame: around what is marked as abnormal where all others miss it. So the branch learns from more of what stage 1 may
+show. A share of the clips to learn from is seen in gray, as many cameras see.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from callm_edge import atomic
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage2.clip_encoder import encoded
 from callm_edge.stage2.pictures import clip_pictures
 from callm_export.vlm.clip_set import ClipRecord, ClipSet, seen
 from callm_export.vlm.crops import guided_points
@@ -43,7 +44,10 @@ class Features:
                 np.save(temporary, self._computed(record))
 
     def load(self, record: ClipRecord) -> np.ndarray:
-        """(3 F, tokens, width) float16 of the clip's F frames: frames, crops, guided crops. Raises UserError."""
+        """(F (2 + CROPS), tokens, width) float16 of the clip's F frames: frames, crops by rank, guided crops.
+
+        Where there is no guided crop, what stands in its place is nothing. Raises UserError.
+        """
         path = self._path(record)
         try:
             found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -59,19 +63,16 @@ class Features:
         images, peaks, _ = seen(Clip.load(self.clips.path(record.name)))
         if self.in_gray(record):
             images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
-        count = len(images)
-        found = np.concatenate([self._encoded(batch) for batch in np.split(clip_pictures(images, peaks), 2)])
-        guided = found[count:].copy()
-        points = guided_points(record)
-        missed = [at for at, point in enumerate(points) if point is not None]
-        if missed:
-            pictures = clip_pictures([images[at] for at in missed], [points[at] for at in missed])
-            guided[missed] = self._encoded(pictures[len(missed) :])
+        found = self._encoded(clip_pictures(images, peaks))
+        guided = np.zeros_like(found[: len(images)])
+        points = {at: point for at, point in enumerate(guided_points(record)) if point is not None}
+        if points:
+            pictures = clip_pictures([images[at] for at in points], [(point,) for point in points.values()], crops=1)
+            guided[list(points)] = self._encoded(pictures[len(points) :])
         return np.concatenate([found, guided])
 
     def _encoded(self, pictures: np.ndarray) -> np.ndarray:
-        features: np.ndarray = self._session.run(None, {"pictures": pictures})[0]
-        return features.astype(np.float16)
+        return encoded(self._session, pictures).astype(np.float16)
 
     def _path(self, record: ClipRecord) -> Path:
         return self.folder / f"{record.name}{'.gray' if self.in_gray(record) else ''}.npy"

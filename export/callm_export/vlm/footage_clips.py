@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from callm_edge.cascade import DEFAULT_FPS
-from callm_edge.decision.box import peak_point
+from callm_edge.decision.box import peak_points
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.evidence import JPEG_QUALITY
@@ -96,7 +96,7 @@ class FootageClips:
                     fps=fps,
                     abnormal=footage.abnormal,
                     size=size,
-                    peaks=tuple(frame.peak for frame in chosen),
+                    peaks=tuple(frame.peaks for frame in chosen),
                 )
             )
         self.clips.add(footage.name, records)
@@ -117,8 +117,8 @@ class FootageClips:
                 stream.push(frame.image)
                 if (scores := stream.score()) is not None:
                     at = len(frames) - WINDOW + SCORED
-                    peak = peak_point(scores.error_map[0], size)
-                    frames[at] = replace(frames[at], score_db=float(scores.patch_psnr_db[0]), peak=peak)
+                    peaks = peak_points(scores.error_map[0], size)
+                    frames[at] = replace(frames[at], score_db=float(scores.patch_psnr_db[0]), peaks=peaks)
                 progress()
             fps = self._fps or source.fps or DEFAULT_FPS
         return frames, size, fps

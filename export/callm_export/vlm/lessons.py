@@ -15,7 +15,7 @@ from callm_export.instructions import ANOMALIES, Instruction, pseudo_instruction
 from callm_export.instructions import Clip as PseudoClip
 from callm_export.instructions.pseudo import ABNORMAL_QUESTIONS, EXPLAIN_QUESTIONS
 from callm_export.vlm.clip_set import ClipRecord, ClipSet
-from callm_export.vlm.crops import crops_that_show
+from callm_export.vlm.crops import crops_that_show, guided_points
 from callm_export.vlm.wording import NORMAL, NOTHING_WRONG, WRONG
 
 INSTRUCTIONS = "instructions.json"
@@ -86,16 +86,19 @@ def read_lessons(clips: ClipSet) -> list[Lesson]:
 def pictures_of(
     features: np.ndarray, record: ClipRecord, rng: np.random.Generator, guided: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A clip as kept, (3 F, tokens, width), -> what the branch learns from.
+    """A clip as kept (see Features.load) -> what the branch learns from.
 
-    Returns (2 F, tokens, width) float32, frames and crops, and (F,) bool, whether each crop shows what is abnormal.
-    With the probability `guided` a random half of the crops are guided ones (see features.py).
+    Returns (F (1 + crops), tokens, width) float32, frames and crops, and (crops, F) bool, whether each crop shows what
+    is abnormal. With the probability `guided`, guided crops take the place of others in a random half of the frames
+    that have one.
     """
-    count = len(features) // 3
-    chosen = np.arange(2 * count)
     showing = crops_that_show(record)
-    swapped = np.zeros(count, bool)
+    crops, count = showing.shape
+    chosen = np.arange(count * (1 + crops))
     if rng.random() < guided:
-        swapped = rng.random(count) < 0.5
-        chosen[count:] += count * swapped
-    return np.asarray(features[chosen], np.float32), np.where(swapped, showing[1], showing[0])
+        for at, point in enumerate(guided_points(record)):
+            if point is not None and rng.random() < 0.5:
+                rank = int(rng.integers(crops))
+                chosen[count * (1 + rank) + at] = count * (1 + crops) + at
+                showing[rank, at] = True
+    return np.asarray(features[chosen], np.float32), showing

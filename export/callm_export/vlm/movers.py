@@ -20,12 +20,14 @@ class Movers:
         chosen = np.unique(np.linspace(0, len(pictures) - 1, SAMPLED).astype(int))
         self._background = np.median(np.stack([pictures[at] for at in chosen]), axis=0).astype(np.float32)
 
-    def one_of(self, picture: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float]:
-        """x, y in a picture of `size` (width, height) of one of the clearest movers of `picture` (h, w)."""
+    def some_of(
+        self, picture: np.ndarray, size: tuple[int, int], count: int, rng: np.random.Generator
+    ) -> list[tuple[float, float]]:
+        """x, y in a picture of `size` (width, height) of up to `count` of the clearest movers of `picture` (h, w)."""
         found = self.of(picture)
-        x, y = found[int(rng.integers(len(found)))]
         height, width = picture.shape
-        return (x + 0.5) * size[0] / width, (y + 0.5) * size[1] / height
+        chosen = [found[at] for at in rng.permutation(len(found))[:count]]
+        return [((x + 0.5) * size[0] / width, (y + 0.5) * size[1] / height) for x, y in chosen]
 
     def of(self, picture: np.ndarray) -> list[tuple[int, int]]:
         """(h, w) -> up to 5 pairs of x, y, the clearest mover first; always at least one."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from callm_edge.decision.box import peak_point
+from callm_edge.decision.box import PEAKS, peak_points
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.evidence import JPEG_QUALITY
@@ -212,7 +212,7 @@ class PlazaClips:
                     kind=stretch.kind,
                     captions=tuple(dict.fromkeys(captions[frame] for frame in stretch.frames)),
                     size=(WIDTH, HEIGHT),
-                    peaks=tuple(frame.peak for frame in chosen),
+                    peaks=tuple(frame.peaks for frame in chosen),
                     boxes=tuple(plaza.boxes(frame) for frame in stretch.frames),
                 )
             )
@@ -233,16 +233,16 @@ class PlazaClips:
             hit = rng.uniform()  # some clips show what is wrong in nearly all crops, others in hardly any
             for at in stretch.frames:
                 boxes = plaza.boxes(at)
+                peaks = movers.some_of(gray[at], (WIDTH, HEIGHT), PEAKS, rng)
                 if boxes and rng.uniform() < hit:
                     _, x, y, width, height = boxes[int(rng.integers(len(boxes)))]
                     peak = x + width * rng.uniform(0.2, 0.8), y + height * rng.uniform(0.2, 0.8)
-                else:
-                    peak = movers.one_of(gray[at], (WIDTH, HEIGHT), rng)
-                found[at] = replace(found[at], peak=peak)
+                    peaks[int(rng.integers(len(peaks)))] = peak
+                found[at] = replace(found[at], peaks=tuple(peaks))
         return found
 
     def _scored(self, scorer: Scorer, frame: ClipFrame, gray: dict[int, np.ndarray]) -> ClipFrame:
         first = frame.index - SCORED
         scores = scorer.score(np.stack([gray[at] for at in range(first, first + WINDOW)])[None])
-        peak = peak_point(scores.error_map[0], (WIDTH, HEIGHT))
-        return ClipFrame(frame.index, frame.time, frame.jpeg, float(scores.patch_psnr_db[0]), peak)
+        peaks = peak_points(scores.error_map[0], (WIDTH, HEIGHT))
+        return ClipFrame(frame.index, frame.time, frame.jpeg, float(scores.patch_psnr_db[0]), peaks)

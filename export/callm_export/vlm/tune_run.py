@@ -90,6 +90,7 @@ def finish(
     spec = Stage2Spec(
         template=model.template.name,
         threshold=0.5,
+        crops=model.config.pictures // model.config.frames - 1,
         message=tuning.recipe.message,
         training={
             "data": list(data),

@@ -133,11 +133,12 @@ class _Learner(nn.Module):
         return logits
 
     def crop_kinds(self, features: Tensor) -> Tensor | None:
-        """(B, 2 F, tokens, width) -> (B, F, kinds) logits of each crop by its pooled features; None without crops."""
+        """(B, pictures, tokens, width) -> (B, crops, kinds) logits of each by its pooled features, if any."""
         former = self.former
         if self.crop_head is None or not isinstance(former, MiniVideoFormer):
             return None
-        crops = features[:, features.shape[1] // 2 :, former.cells :].flatten(2)
+        frames = features.shape[1] // (1 + former.crops)
+        crops = features[:, frames:, former.cells :].flatten(2)
         logits: Tensor = self.crop_head(F.gelu(former.norm(former.from_pooled(crops))))
         return logits
 
@@ -245,7 +246,7 @@ class Tuning:
         crops = self.learner.crop_kinds(features)
         if crops is not None:
             # A crop beside what is abnormal is a crop of something normal.
-            seen = torch.where(torch.from_numpy(showing), targets[:, None], self.kinds.index(NORMAL))
+            seen = torch.where(torch.from_numpy(showing).flatten(1), targets[:, None], self.kinds.index(NORMAL))
             loss = loss + recipe.crop_weight * F.cross_entropy(crops.flatten(0, 1), seen.flatten())
         if answers:
             loss = recipe.head_weight * loss + self._answer_loss(queries, [lesson for lesson, _ in chosen], rngs)
@@ -265,12 +266,11 @@ class Tuning:
         rows, shown = [], []
         for (lesson, features), rng in zip(chosen, rngs, strict=True):
             row, showing = pictures_of(features.load(lesson.record), lesson.record, rng, self.recipe.guided)
-            pictures = self.model.config.pictures  # all, or the frames alone
-            row = row[:pictures]
+            row = row[: self.model.config.pictures]
             if self.recipe.noise:
                 row = row + rng.standard_normal(row.shape, np.float32) * (self.recipe.noise * row.std())
             rows.append(row)
-            shown.append(showing)
+            shown.append(showing[: self.model.config.pictures // len(lesson.record.frames) - 1])
         return torch.from_numpy(np.stack(rows)), np.stack(shown)
 
     def _answer_loss(self, queries: Tensor, lessons: Sequence[Lesson], rngs: Sequence[np.random.Generator]) -> Tensor:
@@ -332,7 +332,7 @@ class Tuning:
 
     @torch.no_grad()
     def _queries(self, chosen: Sequence[tuple[Lesson, Features]]) -> Iterator[Tensor]:
-        """(32, W) of each clip as the device sees it: crops at stage 1's peaks only."""
+        """(32, W) of each clip as the device sees it: no guided crops."""
         self.model.eval()
         pictures = self.model.config.pictures
         for lesson, features in chosen:

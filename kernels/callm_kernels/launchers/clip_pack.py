@@ -68,8 +68,8 @@ class ClipPack:
     """Boxes of frames -> (n, 3, size, size) float16 RGB, resized bilinearly and normalised per channel.
 
     Same numbers as callm_kernels.reference.clip_pack to float16 rounding: (x / 255 - mean) / std of the resized box.
-    A clip with evidence is 16 pictures, 8 full frames and 8 crops around the error map's peak; the kernel does not
-    care which is which, so other numbers work the same way.
+    A clip with evidence is 32 pictures, 8 full frames and three crops of each around the error map's peaks; the kernel
+    does not care which is which, so other numbers work the same way.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ClipPack:
         """Enqueue on `stream`; nothing is allocated and nothing waited for.
 
         pictures: device address of `count` records of PICTURE (see `describe`), read when the kernel runs.
-        count: 1 to 65535; 16 for a clip of 8 frames with its crops.
+        count: 1 to 65535; 32 for a clip of 8 frames with its crops.
         output: device address of (count, 3, size, size) float16, 16-byte aligned.
         """
         self._module.run(stream, self._plan(pictures, count, output))

@@ -6,14 +6,26 @@ import cv2
 import numpy as np
 
 PEAK_SIGMA = 3.0  # map pixels: movers are larger than single bad pixels
+PEAKS = 3  # of a map
+APART = 0.12  # of a picture's shorter side: peaks are at least that far apart in x or in y
 SHARE = 0.35  # of the smoothed peak: what still belongs to the mover
 
 
-def peak_point(error_map: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
-    """(h, w) float32 error map -> x, y in a picture of `size` (width, height): the point that `peak_box` grows from."""
+def peak_points(error_map: np.ndarray, size: tuple[int, int], count: int = PEAKS) -> tuple[tuple[float, float], ...]:
+    """(h, w) float32 error map -> x, y of its `count` largest places, apart from one another, the largest first.
+
+    In pixels of a picture of `size` (width, height). `peak_box` grows from the first.
+    """
     smooth = cv2.GaussianBlur(error_map, (0, 0), PEAK_SIGMA)
-    y, x = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    return (float(x) + 0.5) * size[0] / smooth.shape[1], (float(y) + 0.5) * size[1] / smooth.shape[0]
+    height, width = smooth.shape
+    reach = APART * min(size)
+    rows, columns = round(reach * height / size[1]), round(reach * width / size[0])
+    found = []
+    for _ in range(count):
+        y, x = (int(at) for at in np.unravel_index(int(smooth.argmax()), smooth.shape))
+        found.append(((x + 0.5) * size[0] / width, (y + 0.5) * size[1] / height))
+        smooth[max(0, y - rows) : y + rows + 1, max(0, x - columns) : x + columns + 1] = -np.inf
+    return tuple(found)
 
 
 def peak_box(error_map: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:

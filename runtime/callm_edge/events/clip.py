@@ -9,14 +9,16 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from callm_edge import atomic
 from callm_edge.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, SCHEMA)  # of the first, a frame has one peak or none
 INDEX = "clip.json"
 
 Point = tuple[float, float]
@@ -26,15 +28,20 @@ Point = tuple[float, float]
 class ClipFrame:
     """One frame. index, time: as in Frame. jpeg: of the picture.
 
-    score_db: what the threshold was held against, or None where its window was not scored. peak: x, y of the error's
-    maximum in pixels of the picture, or None.
+    score_db: what the threshold was held against, or None where its window was not scored. peaks: x, y of the error's
+    largest places in pixels of the picture, the largest first; none where its window was not scored.
     """
 
     index: int
     time: float
     jpeg: bytes
     score_db: float | None = None
-    peak: Point | None = None
+    peaks: tuple[Point, ...] = ()
+
+    @property
+    def peak(self) -> Point | None:
+        """Where the error is largest."""
+        return self.peaks[0] if self.peaks else None
 
     def image(self) -> np.ndarray:
         """(H, W, 3) uint8 BGR. Raises UserError where the picture is damaged."""
@@ -52,7 +59,16 @@ class _Row(BaseModel):
     index: int
     time: float
     score_db: float | None
-    peak: Point | None
+    peaks: tuple[Point, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_schema(cls, row: Any) -> Any:
+        if isinstance(row, dict) and "peak" in row:
+            row = dict(row)
+            peak = row.pop("peak")
+            row["peaks"] = [] if peak is None else [peak]
+        return row
 
 
 class _Index(BaseModel):
@@ -83,7 +99,7 @@ class Clip:
 
     def save(self, path: Path) -> None:
         """Write the zip file, atomically."""
-        rows = [_Row(index=f.index, time=f.time, score_db=f.score_db, peak=f.peak) for f in self.frames]
+        rows = [_Row(index=f.index, time=f.time, score_db=f.score_db, peaks=f.peaks) for f in self.frames]
         index = _Index(
             schema_version=SCHEMA,
             event_id=self.event_id,
@@ -104,14 +120,14 @@ class Clip:
         try:
             with zipfile.ZipFile(path) as file:
                 index = _Index.model_validate_json(file.read(INDEX))
-                if index.schema_version != SCHEMA:
+                if index.schema_version not in READABLE:
                     raise UserError(
                         f"The clip {path} has schema {index.schema_version}",
-                        f"this version reads schema {SCHEMA}",
+                        f"this version reads up to schema {SCHEMA}",
                         "Update callm-edge",
                     )
                 frames = tuple(
-                    ClipFrame(row.index, row.time, file.read(_name(row.index)), row.score_db, row.peak)
+                    ClipFrame(row.index, row.time, file.read(_name(row.index)), row.score_db, row.peaks)
                     for row in index.frames
                 )
         except FileNotFoundError:

@@ -56,11 +56,11 @@ class EvidenceRing:
                 self._bytes -= len(self._frames.pop(next(iter(self._frames))).jpeg)
                 self.evicted += 1
 
-    def note(self, index: int, score_db: float, peak: Point) -> None:
+    def note(self, index: int, score_db: float, peaks: tuple[Point, ...]) -> None:
         """Write down what stage 1 says of frame `index`, if it is still held: see ClipFrame."""
         with self._lock:
             if frame := self._frames.get(index):
-                self._frames[index] = replace(frame, score_db=score_db, peak=peak)
+                self._frames[index] = replace(frame, score_db=score_db, peaks=peaks)
 
     def get(self, index: int) -> np.ndarray | None:
         """(H, W, 3) uint8 BGR picture of frame `index`, or None where it has left or never came."""

@@ -17,7 +17,7 @@ import numpy as np
 from callm_edge.serving.errors import ApiError
 from callm_edge.serving.limits import Limits
 from callm_edge.serving.schemas import Embeddings
-from callm_edge.stage2.pictures import SIDE, clip_pictures, shown
+from callm_edge.stage2.pictures import CROPS, SIDE, clip_pictures, shown
 from callm_edge.stage2.prompts import FRAMES, QUERIES
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ _LARGEST = 65504.0  # of float16
 
 
 def read_images(urls: Sequence[str], limits: Limits, side: int = SIDE) -> np.ndarray:
-    """`image_url` parts -> (16, side, side, 3) RGB uint8: 8 frames, then their crops.
+    """`image_url` parts -> (16 or 32, side, side, 3) RGB uint8: 8 frames, then one or three crops of each.
 
-    16 pictures are 8 frames and then the crops of the same frames, as our own client sends them. Any other number are
-    frames, of which 8 uniform ones count, some of them again where there are fewer; crops are taken from the middle.
+    16 and 32 pictures are 8 frames and then crops of the same frames, as our own client sends them. Any other number
+    are frames, of which 8 uniform ones count, some of them again where there are fewer; crops are from the middle.
     Raises ApiError for what is no picture, and for one larger than the limit.
     """
     pictures = [_data(url, ("image/",)) for url in urls]
-    if len(pictures) == 2 * FRAMES:
+    if len(pictures) in (2 * FRAMES, (1 + CROPS) * FRAMES):
         return np.stack([_seen(data, at, limits, side)[0] for at, data in enumerate(pictures)])
     return _frames(pictures, limits, side)
 
@@ -112,7 +112,7 @@ def _seen(data: bytes, number: int, limits: Limits, side: int) -> np.ndarray:
         raise ApiError(400, f"{where} is no JPEG, PNG or WebP picture, or damaged", "invalid_image", "messages") from (
             error
         )
-    return clip_pictures([np.ascontiguousarray(picture[:, :, ::-1])], [None], side)
+    return clip_pictures([np.ascontiguousarray(picture[:, :, ::-1])], [()], 1, side)
 
 
 def _film(data: bytes, limits: Limits, side: int) -> tuple[np.ndarray, tuple[float, ...]]:
@@ -126,7 +126,7 @@ def _film(data: bytes, limits: Limits, side: int) -> tuple[np.ndarray, tuple[flo
             decoder = Decoder(container, stream, low_delay=True)
             for number, frame in enumerate(decoder):
                 if number in wanted:
-                    found[number] = clip_pictures([decoder.image(frame)], [None], side), float(frame.time or 0)
+                    found[number] = clip_pictures([decoder.image(frame)], [()], 1, side), float(frame.time or 0)
                 if number >= wanted[-1]:
                     break
     except (FFmpegError, ValueError, EOFError) as error:

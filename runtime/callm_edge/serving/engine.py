@@ -16,7 +16,7 @@ from callm_edge.serving.errors import ApiError
 from callm_edge.serving.generation import Continuation, Piece, Sampling, generate
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder, State
-from callm_edge.stage2.pictures import SIDE
+from callm_edge.stage2.pictures import SIDE, with_crops
 from callm_edge.stage2.prompts import QUERIES, Prompt, Template, TextTokenizer, frames_message, template
 from callm_edge.stage2.spec import LLM, Stage2Spec
 
@@ -78,10 +78,8 @@ class DeviceEngine:
         self._asking = Asking(template(spec.template), self._decoder.tokenizer, spec.message)
 
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """See Engine.encode. The pictures of all clips go through the vision encoder as one batch."""
-        features = self._encoder.features(np.concatenate(clips))
-        of_each = np.split(features, np.cumsum([len(clip) for clip in clips])[:-1])
-        return [self._encoder.queries(one) for one in of_each]
+        """See Engine.encode."""
+        return [self._encoder.queries(self._encoder.features(with_crops(clip, self._encoder.crops))) for clip in clips]
 
     def reply(self, video: np.ndarray, talk: Conversation, sampling: Sampling, cancelled: Callable[[], bool]) -> Reply:
         """See Engine.reply."""

@@ -12,6 +12,7 @@ from callm_edge.serving.conversation import Conversation
 from callm_edge.serving.engine import Asking, Reply
 from callm_edge.serving.errors import ApiError
 from callm_edge.serving.generation import Continuation, Sampling, generate
+from callm_edge.stage2.pictures import with_crops
 
 if TYPE_CHECKING:
     from callm_edge.stage2.torch_model import VideoLanguageModel
@@ -28,7 +29,7 @@ class TorchEngine:
         self.side = model.config.image
         self.width = int(model.llm.config.hidden_size)
         self._context = int(model.llm.config.max_position_embeddings)
-        self._frames_alone = model.config.pictures == model.config.frames
+        self._crops = model.config.pictures // model.config.frames - 1
         self._asking = Asking(model.template, model.tokenizer, message=False)
 
     @classmethod
@@ -45,9 +46,9 @@ class TorchEngine:
         return cls(model_class.load(folder, torch.float16 if torch.cuda.is_available() else torch.float32))
 
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """See Engine.encode. A model that was not taught crops sees the frames alone."""
+        """See Engine.encode. The pictures of all clips go through the vision encoder as one batch."""
         torch = self._torch
-        seen = [clip[: len(clip) // 2] if self._frames_alone else clip for clip in clips]
+        seen = [with_crops(clip, self._crops) for clip in clips]
         with torch.inference_mode():
             features = self._model.encode_frames(torch.from_numpy(np.concatenate(seen))[None])
             of_each = features.split([len(clip) for clip in seen], dim=1)

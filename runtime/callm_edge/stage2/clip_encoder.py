@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from callm_edge.errors import BundleError
 from callm_edge.stage1.ort_session import cpu_session
-from callm_edge.stage2.spec import FORMER, VISION
+from callm_edge.stage2.prompts import FRAMES
+from callm_edge.stage2.spec import FORMER, SPEC, VISION, Stage2Spec
+
+AT_ONCE = 2  # pictures of a call: 16 need 350 MB more, and a third more time, since they leave the caches in between
+
+
+def encoded(session: Any, pictures: np.ndarray) -> np.ndarray:
+    """(N, S, S, 3) RGB uint8 through the session of a vision.onnx -> (N, tokens, width of a token) float."""
+    name = session.get_inputs()[0].name
+    parts = [session.run(None, {name: pictures[at : at + AT_ONCE]})[0] for at in range(0, len(pictures), AT_ONCE)]
+    return np.concatenate(parts)
 
 
 class ClipEncoder:
     """Vision encoder and video former of a branch. Calls from several threads are fine.
 
     folder: `stage2` of a bundle. width: of the language model that is to read the embeddings, where it is known; read
-    it from the object otherwise. threads: of ONNX Runtime; 0 is one per core. Raises BundleError where a graph is
-    missing, damaged, or made for another language model.
+    it from the object otherwise. threads: of ONNX Runtime; 0 is one per core. crops: of each frame, that the former
+    reads. Raises BundleError where a graph is missing, damaged, or made for another language model.
     """
 
     def __init__(self, folder: Path, width: int | None = None, threads: int = 0) -> None:
         self._vision, self._former = cpu_session(folder / VISION, threads), cpu_session(folder / FORMER, threads)
+        self.crops = Stage2Spec.read(folder).crops
+        pictures, read = FRAMES * (1 + self.crops), self._former.get_inputs()[0].shape[1]
+        if isinstance(read, int) and read != pictures:
+            raise BundleError(
+                f"The parts in {folder} do not fit",
+                f"{FORMER} reads {read} pictures, {SPEC} says {pictures}",
+                "Copy the bundle again",
+            )
         given = self.width = int(self._former.get_outputs()[0].shape[-1])
         if width is not None and given != width:
             raise BundleError(
@@ -31,8 +50,7 @@ class ClipEncoder:
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
         """(N, S, S, 3) RGB uint8, of one clip or of several -> (N, tokens, width of a token) float."""
-        found: np.ndarray = self._vision.run(None, {self._vision.get_inputs()[0].name: pictures})[0]
-        return found
+        return encoded(self._vision, pictures)
 
     def queries(self, features: np.ndarray) -> np.ndarray:
         """Features of one clip's pictures -> (32, width) float32."""

@@ -66,7 +66,9 @@ class DeviceBranch:
     def _see(self, clip: Clip, ledger: Ledger) -> _Seen:
         """What of a prompt is the same for every question: all up to the end of the video, read once."""
         frames = [clip.frames[at] for at in shown(len(clip.frames))]
-        pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
+        pictures = clip_pictures(
+            [frame.image() for frame in frames], [frame.peaks for frame in frames], self._encoder.crops
+        )
         ledger.step("pictures")
         features = self._encoder.features(pictures)
         ledger.step("encode")

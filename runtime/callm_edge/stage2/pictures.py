@@ -1,4 +1,4 @@
-"""What stage 2 sees of a clip: 8 uniform frames, and beside each the crop around the peak of its error map.
+"""What stage 2 sees of a clip: 8 uniform frames, and of each the crops around the peaks of its error map.
 
 The same on the device, in tuning and in evaluation, so that the branch is asked what it was taught.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from callm_edge.stage2.prompts import FRAMES
 
 SIDE = 224  # pixels of a picture
+CROPS = 3  # of a frame, unless a branch was taught others
 CROP = 0.4  # side of a crop as a part of the frame's shorter side
 
 Point = tuple[float, float]
@@ -23,16 +24,27 @@ def shown(frames: int) -> list[int]:
     return [i * frames // FRAMES for i in range(FRAMES)]
 
 
-def clip_pictures(images: Sequence[np.ndarray], peaks: Sequence[Point | None], side: int = SIDE) -> np.ndarray:
+def clip_pictures(
+    images: Sequence[np.ndarray], peaks: Sequence[Sequence[Point]], crops: int = CROPS, side: int = SIDE
+) -> np.ndarray:
     """Pictures of a clip's uniform frames.
 
-    images: (H, W, 3) BGR or (H, W) gray, uint8, of `shown`. peaks: x, y of each error peak, in pixels of its
-    image; None takes the nearest frame's that has one, or the middle where none has.
-    Returns (2 N, side, side, 3) RGB uint8: all frames, squeezed to a square as published, then all crops.
+    images: (H, W, 3) BGR or (H, W) gray, uint8, of `shown`. peaks: x, y of each image's error peaks, in its pixels,
+    the largest first; see `crop_points`. crops: of each image.
+    Returns (N (1 + crops), side, side, 3) RGB uint8: all frames, squeezed to a square as published, then the crops
+    around the largest peak of all frames, around the second, and so on.
     """
     frames = [_rgb(image) for image in images]
-    crops = [crop(frame, point) for frame, point in zip(frames, _filled(peaks, frames), strict=True)]
-    return np.stack([_square(picture, side) for picture in (*frames, *crops)])
+    points = crop_points(peaks, [(frame.shape[1], frame.shape[0]) for frame in frames], crops)
+    cut = [crop(frame, point) for rank in points for frame, point in zip(frames, rank, strict=True)]
+    return np.stack([_square(picture, side) for picture in (*frames, *cut)])
+
+
+def with_crops(pictures: np.ndarray, crops: int) -> np.ndarray:
+    """Pictures as of `clip_pictures`, of 8 frames, with another number of crops: fewer, or the same ones again."""
+    frames, cut = pictures[:FRAMES], pictures[FRAMES:]
+    chosen = [rank * FRAMES + at for rank in range(crops) for at in range(FRAMES)]
+    return np.concatenate([frames, cut[[at % len(cut) for at in chosen]]]) if crops else frames
 
 
 def crop(image: np.ndarray, point: Point) -> np.ndarray:
@@ -44,14 +56,20 @@ def crop(image: np.ndarray, point: Point) -> np.ndarray:
     return image[y : y + side, x : x + side]
 
 
-def _filled(peaks: Sequence[Point | None], images: Sequence[np.ndarray]) -> list[Point]:
-    known = [at for at, point in enumerate(peaks) if point is not None]
-    found: list[Point] = []
-    for at, point in enumerate(peaks):
-        if point is None and known:
-            point = peaks[min(known, key=lambda other: abs(other - at))]
-        found.append(point or (images[at].shape[1] / 2, images[at].shape[0] / 2))
-    return found
+def crop_points(
+    peaks: Sequence[Sequence[Point]], sizes: Sequence[tuple[int, int]], crops: int = CROPS
+) -> list[list[Point]]:
+    """The middle of each crop, by rank and frame.
+
+    peaks: as for `clip_pictures`. Where a frame has none, the nearest frame's count that has some, or its middle where
+    none has; where there are fewer than `crops`, they come again. sizes: (width, height) of each frame.
+    """
+    known = [at for at, points in enumerate(peaks) if points]
+    filled: list[Sequence[Point]] = []
+    for at, (width, height) in enumerate(sizes):
+        nearest = min(known, key=lambda other: abs(other - at), default=None)
+        filled.append(peaks[nearest] if nearest is not None else [(width / 2, height / 2)])
+    return [[points[rank % len(points)] for points in filled] for rank in range(crops)]
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

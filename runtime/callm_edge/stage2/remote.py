@@ -87,6 +87,7 @@ class RemoteBranch:
         client: httpx.Client | None = None,
     ) -> None:
         self._server, self._spec, self._encoder = server, spec or Stage2Spec(), encoder
+        self._crops = encoder.crops if encoder else self._spec.crops
         self._threshold = self._spec.threshold if encoder else server.threshold
         self._reads_embeddings = False  # found out before the first are sent
         self.name = f"remote:{server.name}"
@@ -120,7 +121,7 @@ class RemoteBranch:
     def _see(self, clip: Clip, ledger: Ledger) -> list[Part]:
         """What of the clip goes to the server."""
         frames = [clip.frames[at] for at in shown(len(clip.frames))]
-        pictures = clip_pictures([frame.image() for frame in frames], [frame.peak for frame in frames])
+        pictures = clip_pictures([frame.image() for frame in frames], [frame.peaks for frame in frames], self._crops)
         if self._encoder is None:
             parts = [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures]
             ledger.step("pictures")

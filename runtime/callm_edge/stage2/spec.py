@@ -21,8 +21,9 @@ class Stage2Spec(BaseModel):
 
     template: name of the prompt template. threshold: a clip is abnormal from this probability of 'yes' on, calibrated
     on clips that were neither learnt nor tested on. abnormal_question, explain_question: the two questions.
-    message: whether the prompt says when the frames were taken (prompts.frames_message). max_tokens: of an
-    explanation. training: the plain record of how the trained part came to be.
+    crops: of each frame that the branch was taught to look at. message: whether the prompt says when the frames were
+    taken (prompts.frames_message). max_tokens: of an explanation. training: the plain record of how the trained part
+    came to be.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +33,7 @@ class Stage2Spec(BaseModel):
     threshold: float = Field(0.5, ge=0, le=1, allow_inf_nan=False)
     abnormal_question: str = Field(ABNORMAL_QUESTION, min_length=1)
     explain_question: str = Field(EXPLAIN_QUESTION, min_length=1)
+    crops: int = Field(1, ge=0)
     message: bool = False
     max_tokens: int = Field(48, ge=1)
     training: dict[str, Any] = {}

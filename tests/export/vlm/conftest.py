@@ -27,7 +27,7 @@ def record_of(name: str, kind: str | None, group: str | None = None) -> ClipReco
         kind=kind,
         captions=("People walk by.",),
         size=SIZE,
-        peaks=((50.0, 40.0), None, *((16.0, 18.0),) * 6),
+        peaks=(((50.0, 40.0),), (), *(((16.0, 18.0), (50.0, 40.0)),) * 6),
         boxes=boxes,
     )
 
@@ -45,7 +45,7 @@ def make_clips(tmp_path: Path) -> MakeClips:
             for at, index in enumerate(record.frames):
                 image = rng.integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
                 jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-                frames.append(ClipFrame(index, index / 10, jpeg, peak=record.peaks[at]))
+                frames.append(ClipFrame(index, index / 10, jpeg, peaks=record.peaks[at]))
             Clip(name, "", 0.0, tuple(frames)).save(clips.path(name))
             clips.add(record.group, [record])
         return clips

@@ -18,7 +18,7 @@ def test_what_was_written(make_clips: MakeClips) -> None:
     assert [(record.name, record.abnormal) for record in clips.records()] == [("a", True), ("b", False)]
     images, peaks, times = seen(Clip.load(clips.path("a")))
     assert [image.shape for image in images] == [(48, 64, 3)] * 8
-    assert peaks[:2] == [(50.0, 40.0), None]
+    assert peaks[:2] == [((50.0, 40.0),), ()]
     assert times == pytest.approx(list(clips.records()[0].times_s))
 
 

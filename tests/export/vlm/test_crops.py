@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callm_edge.stage2.pictures import crop
-from callm_export.vlm.crops import crops_that_show, guided_points, peaks_seen, shows
+from callm_export.vlm.crops import crops_that_show, guided_points, points_seen, shows
 
 from .conftest import SIZE, record_of
 
@@ -28,9 +28,11 @@ def test_a_box_larger_than_the_crop() -> None:
 
 
 def test_a_frame_without_a_peak_takes_the_nearest() -> None:
-    assert peaks_seen(record_of("a", None))[:3] == [(50.0, 40.0), (50.0, 40.0), (16.0, 18.0)]
-    blind = record_of("a", None).model_copy(update={"peaks": (None,) * 8})
-    assert peaks_seen(blind) == [(SIZE[0] / 2, SIZE[1] / 2)] * 8
+    first, second, _ = points_seen(record_of("a", None))
+    assert first[:3] == [(50.0, 40.0), (50.0, 40.0), (16.0, 18.0)]
+    assert second[:3] == [(50.0, 40.0)] * 3
+    blind = record_of("a", None).model_copy(update={"peaks": ((),) * 8})
+    assert points_seen(blind) == [[(SIZE[0] / 2, SIZE[1] / 2)] * 8] * 3
 
 
 def test_guided_where_missed() -> None:
@@ -38,7 +40,8 @@ def test_guided_where_missed() -> None:
     points = guided_points(record)
     assert [point is not None for point in points] == [True, True, *[False] * 6]
     assert points == guided_points(record)
-    assert crops_that_show(record).tolist() == [[False, False, *[True] * 6], [True] * 8]
+    missed, shown = [False, False], [True] * 6
+    assert crops_that_show(record).tolist() == [missed + shown, [False] * 8, missed + shown]
 
 
 def test_nothing_to_guide_to() -> None:

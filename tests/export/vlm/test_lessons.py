@@ -10,6 +10,7 @@ import pytest
 from callm_edge.errors import UsageError, UserError
 from callm_edge.stage2.prompts import ABNORMAL_QUESTION, EXPLAIN_QUESTION
 from callm_export.instructions import write_instructions
+from callm_export.vlm.crops import crops_that_show
 from callm_export.vlm.lessons import INSTRUCTIONS, instructions_of, pictures_of, read_lessons
 from callm_export.vlm.wording import named_kinds
 
@@ -68,15 +69,17 @@ def test_a_clip_that_is_not_there(make_clips: MakeClips) -> None:
 
 def test_guided_crops_take_their_labels_along() -> None:
     record = record_of("a", "cyclist")
-    features = np.arange(24, dtype=np.float16).reshape(24, 1, 1)
-    plain, showing = pictures_of(features, record, np.random.default_rng(0), 0.0)
-    assert plain.ravel().tolist() == list(range(16))
-    assert showing.tolist() == [False, False, *[True] * 6]
+    features = np.arange(40, dtype=np.float16).reshape(40, 1, 1)
+    plain, before = pictures_of(features, record, np.random.default_rng(0), 0.0)
+    assert plain.ravel().tolist() == list(range(32))
+    assert before.tolist() == crops_that_show(record).tolist()
     seen = set()
-    for seed in range(20):
+    for seed in range(60):
         rows, showing = pictures_of(features, record, np.random.default_rng(seed), 1.0)
-        guided = rows.ravel()[8:] >= 16
-        seen.add(bool(guided[0]))
-        assert showing[:2].tolist() == guided[:2].tolist()
-        assert showing[2:].all()
-    assert seen == {False, True}
+        guided = (rows.ravel()[8:] >= 32).reshape(3, 8)
+        seen.add(tuple(guided[:, 0].tolist()))
+        assert not guided[:, 2:].any(), "in these frames another crop shows it"
+        assert guided.sum(axis=0).max() <= 1
+        assert (showing == before | guided).all()
+    none, ranks = (False, False, False), [tuple(bool(v) for v in row) for row in np.eye(3)]
+    assert seen == {none, *ranks}

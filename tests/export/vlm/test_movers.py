@@ -22,11 +22,10 @@ def test_two_walkers_are_found_the_clearest_first() -> None:
         assert 20 <= y < 40
         assert abs(other_x - (102 - 10 * at)) <= 3
         assert 68 <= other_y < 82
-        point = movers.one_of(pictures[at], (256, 192), np.random.default_rng(1))
-        assert (
-            min(np.hypot(point[0] - 2 * x, point[1] - 2 * y), np.hypot(point[0] - 2 * other_x, point[1] - 2 * other_y))
-            < 3
-        )
+        points = movers.some_of(pictures[at], (256, 192), 3, np.random.default_rng(1))
+        assert len(points) == 2, "no more than there are"
+        for px, py in ((2 * x, 2 * y), (2 * other_x, 2 * other_y)):
+            assert min(np.hypot(point[0] - px, point[1] - py) for point in points) < 3
 
 
 def test_where_nothing_moves_there_is_a_point_too() -> None:

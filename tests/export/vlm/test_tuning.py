@@ -54,13 +54,13 @@ class Drawn:
     def load(self, record: ClipRecord) -> np.ndarray:
         self.loads += 1
         rng = np.random.default_rng(list(record.name.encode()))
-        features = rng.standard_normal((24, 53, 320)).astype(np.float16)
+        features = rng.standard_normal((40, 53, 320)).astype(np.float16)
         if record.abnormal:
             features[8:, :, :160] += 2
         return features
 
 
-def tiny_mini(crops: bool = True) -> VideoLanguageModel:
+def tiny_mini(crops: int = 3) -> VideoLanguageModel:
     torch.manual_seed(0)
     config = MiniConfig(
         crops=crops, video=VideoFormerConfig(hidden=32, layers=1, heads=2, feed_forward=32, positions=8, dropout=0.1)
@@ -82,7 +82,7 @@ def tiny_mini(crops: bool = True) -> VideoLanguageModel:
     return VideoLanguageModel(config, LiteGrid(), former, llm, template("chatml"), Letters())
 
 
-def tuning(folder: Path, recipe: TuneRecipe = RECIPE, resume: bool = False, crops: bool = True) -> Tuning:
+def tuning(folder: Path, recipe: TuneRecipe = RECIPE, resume: bool = False, crops: int = 3) -> Tuning:
     features = cast(Features, Drawn())
     records = [record_of(f"clip{at}", kind) for at, kind in enumerate(KINDS)]
     said = instructions_of(records)
@@ -148,7 +148,7 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
 
 
 def test_full_frames_alone(tmp_path: Path) -> None:
-    run = tuning(tmp_path, replace(RECIPE, head_epochs=1, epochs=1), crops=False)
+    run = tuning(tmp_path, replace(RECIPE, head_epochs=1, epochs=1), crops=0)
     run.run()
     assert len(run.progress.history) == 2
 

@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="the extra 'train' is not installed")
 from callm_edge.errors import UserError  # noqa: E402
 from callm_edge.events.clip import Clip  # noqa: E402
 from callm_edge.stage1.ort_session import cpu_session  # noqa: E402
+from callm_edge.stage2.clip_encoder import encoded  # noqa: E402
 from callm_edge.stage2.pictures import clip_pictures  # noqa: E402
 from callm_edge.stage2.torch_model import VideoLanguageModel  # noqa: E402
 from callm_export.vlm.clip_set import seen  # noqa: E402
@@ -53,7 +54,7 @@ def test_contract(tmp_path: Path) -> None:
     [found] = session.run(None, {"pictures": np.zeros((3, 224, 224, 3), np.uint8)})
     assert (found.shape, found.dtype) == ((3, 53, 320), np.float32)
     session = cpu_session(tmp_path / "former.onnx", 1)
-    [found] = session.run(None, {"features": np.zeros((1, 16, 53, 320), np.float32)})
+    [found] = session.run(None, {"features": np.zeros((1, 32, 53, 320), np.float32)})
     assert (found.shape, found.dtype) == ((1, 32, 32), np.float32)
 
 
@@ -75,14 +76,13 @@ def test_features(make_clips: MakeClips, vision: Path) -> None:
         features.prepare(record)
     record, normal = clips.records()
     found = features.load(record)
-    assert (found.shape, found.dtype) == ((24, 53, 320), np.float16)
+    assert (found.shape, found.dtype) == ((40, 53, 320), np.float16)
     images, peaks, _ = seen(Clip.load(clips.path("a")))
-    [wanted] = cpu_session(vision, 1).run(None, {"pictures": clip_pictures(images, peaks)})
-    assert np.abs(found[:16] - wanted).max() <= 2e-3 * np.abs(wanted).max()
-    # Guided crops differ where stage 1's miss, in the first two frames only.
-    changed = [bool(np.any(found[16 + at] != found[8 + at])) for at in range(8)]
-    assert changed == [True, True, *[False] * 6]
-    assert np.array_equal(features.load(normal)[8:16], features.load(normal)[16:])
+    wanted = encoded(cpu_session(vision, 1), clip_pictures(images, peaks))
+    assert np.abs(found[:32] - wanted).max() <= 2e-3 * np.abs(wanted).max()
+    # Guided where all of stage 1's crops miss it, in the first two frames only.
+    assert [bool(found[32 + at].any()) for at in range(8)] == [True, True, *[False] * 6]
+    assert not features.load(normal)[32:].any()
 
 
 def test_damaged_features_are_named(make_clips: MakeClips, vision: Path) -> None:

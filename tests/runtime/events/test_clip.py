@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip, ClipFrame
 
 JPEG = cv2.imencode(".jpg", np.full((24, 32, 3), 90, np.uint8))[1].tobytes()
-CLIP = Clip("abc", "f00d", 21.5, (ClipFrame(7, 0.28, JPEG, 19.25, (3.5, 4.0)), ClipFrame(8, 0.32, JPEG)))
+CLIP = Clip("abc", "f00d", 21.5, (ClipFrame(7, 0.28, JPEG, 19.25, ((3.5, 4.0), (9.0, 1.5))), ClipFrame(8, 0.32, JPEG)))
 
 
 def test_a_clip_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -21,6 +22,19 @@ def test_a_clip_comes_back_as_it_was(tmp_path: Path) -> None:
     assert Clip.load(tmp_path / "abc.zip") == CLIP
     assert CLIP.frames[0].image().shape == (24, 32, 3)
     assert CLIP.seconds == pytest.approx(0.04)
+
+
+def test_of_the_first_schema_a_frame_has_one_peak(tmp_path: Path) -> None:
+    CLIP.save(tmp_path / "new.zip")
+    with zipfile.ZipFile(tmp_path / "new.zip") as new, zipfile.ZipFile(tmp_path / "old.zip", "w") as old:
+        index = json.loads(new.read("clip.json"))
+        index["schema_version"] = 1
+        for row in index["frames"]:
+            row["peak"] = next(iter(row.pop("peaks")), None)
+        old.writestr("clip.json", json.dumps(index))
+        for name in new.namelist()[1:]:
+            old.writestr(name, new.read(name))
+    assert [frame.peaks for frame in Clip.load(tmp_path / "old.zip").frames] == [((3.5, 4.0),), ()]
 
 
 def test_any_program_can_open_it(tmp_path: Path) -> None:

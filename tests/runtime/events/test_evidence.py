@@ -57,11 +57,11 @@ def test_what_stage_1_says_is_kept_with_its_frame() -> None:
     ring = EvidenceRing(2, 1 << 20)
     for index in range(3):
         ring.add(frame(index))
-        ring.note(index - 1, 20.0 + index, (1.0, 2.0))
+        ring.note(index - 1, 20.0 + index, ((1.0, 2.0), (3.0, 4.0)))
     first, second = ring.span(0, 9)
-    assert (first.index, first.score_db, first.peak) == (1, 22.0, (1.0, 2.0))
-    assert (second.index, second.time, second.score_db, second.peak) == (2, 2 / 25, None, None)
-    ring.note(0, 1.0, (0.0, 0.0))  # it has left: nothing happens
+    assert (first.index, first.score_db, first.peaks) == (1, 22.0, ((1.0, 2.0), (3.0, 4.0)))
+    assert (second.index, second.time, second.score_db, second.peaks) == (2, 2 / 25, None, ())
+    ring.note(0, 1.0, ((0.0, 0.0),))  # it has left: nothing happens
     assert len(ring) == 2
 
 

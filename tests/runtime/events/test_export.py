@@ -16,7 +16,12 @@ from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
 
 EVENT = Event("ab12", "gate", 10, 20, 15, 1.0, 2.0, 18.0, 21.5, (1, 2, 3, 4))
-CLIP = Clip("ab12", "cafe", 21.5, (ClipFrame(9, 0.9, b"jpeg 9"), ClipFrame(10, 1.0, b"jpeg 10", 18.25, (3.0, 4.5))))
+CLIP = Clip(
+    "ab12",
+    "cafe",
+    21.5,
+    (ClipFrame(9, 0.9, b"jpeg 9"), ClipFrame(10, 1.0, b"jpeg 10", 18.25, ((3.0, 4.5), (1.0, 2.0)))),
+)
 VERDICT = Verdict("ab12", True, 0.97, "A man rides a bicycle.", "device", "no server", {"encode": 40.0})
 
 

@@ -26,9 +26,11 @@ def test_the_server_answers_as_the_device_does(tiny_folder: Path, engine: Device
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (60, 80, 3), np.uint8) for _ in range(8)]
     jpegs = [cv2.imencode(".png", image)[1].tobytes() for image in images]
-    clip = Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, data, 18.0, (20.0, 30.0)) for i, data in enumerate(jpegs)))
+    clip = Clip(
+        "e1", "h", 20.0, tuple(ClipFrame(i, i / 25, data, 18.0, ((20.0, 30.0),)) for i, data in enumerate(jpegs))
+    )
     spoken = "".join(DeviceBranch(tiny_folder, threads=1).ask(clip, "Who?"))
-    pictures = clip_pictures(images, [(20.0, 30.0)] * 8)
+    pictures = clip_pictures(images, [((20.0, 30.0),)] * 8)
     (video,) = engine.encode([pictures])
     reply = engine.reply(video, Conversation(None, (), "Who?"), Sampling(96), never)
     said = "".join(piece.text for piece in reply.pieces)
@@ -36,7 +38,7 @@ def test_the_server_answers_as_the_device_does(tiny_folder: Path, engine: Device
 
 
 def test_clips_of_a_batch_do_not_mix(engine: DeviceEngine) -> None:
-    clips = [np.full((count, 224, 224, 3), tone, np.uint8) for count, tone in ((2, 20), (16, 120), (6, 220))]
+    clips = [np.full((count, 224, 224, 3), tone, np.uint8) for count, tone in ((16, 20), (32, 120), (24, 220))]
     together = engine.encode(clips)
     for clip, video in zip(clips, together, strict=True):
         assert video.shape == (32, engine.width)
@@ -45,7 +47,7 @@ def test_clips_of_a_batch_do_not_mix(engine: DeviceEngine) -> None:
 
 
 def test_a_system_message_takes_the_place_of_the_templates_own(engine: DeviceEngine) -> None:
-    (video,) = engine.encode([np.zeros((2, 224, 224, 3), np.uint8)])
+    (video,) = engine.encode([np.zeros((16, 224, 224, 3), np.uint8)])
     own = engine.reply(video, Conversation(None, (), "Who?"), Sampling(1), never)
     short = engine.reply(video, Conversation("Hi.", (), "Who?"), Sampling(1), never)
     assert short.prompt_tokens < own.prompt_tokens

@@ -23,7 +23,7 @@ from callm_edge.stage2.remote import RemoteBranch, Server, embeddings_part
 from callm_edge.stage2.spec import Stage2Spec
 
 JPEG = cv2.imencode(".jpg", np.full((60, 80, 3), 90, np.uint8))[1].tobytes()
-CLIP = Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, JPEG, 18.0, (5.0, 6.0)) for i in range(20)))
+CLIP = Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, JPEG, 18.0, ((5.0, 6.0),)) for i in range(20)))
 PICTURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG", "MP4": b"ftyp", "WebP": b"WEBP"}
 
 

@@ -23,7 +23,7 @@ from callm_edge.stage2.remote import RemoteBranch, Server
 
 KEY = "0123456789abcdef-first"
 JPEG = cv2.imencode(".jpg", np.full((60, 80, 3), 90, np.uint8))[1].tobytes()
-CLIP = Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, JPEG, 18.0, (5.0, 6.0)) for i in range(20)))
+CLIP = Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, JPEG, 18.0, ((5.0, 6.0),)) for i in range(20)))
 
 
 def refused(*options: str) -> UsageError:

@@ -64,10 +64,10 @@ def test_it_answers_as_the_model_itself(model: Any) -> None:
     engine = TorchEngine(model, "cpu")
     assert (engine.side, engine.width) == (28, 16)
     rng = np.random.default_rng(0)
-    clips = [rng.integers(0, 255, (2 * frames, 28, 28, 3), np.uint8) for frames in (8, 3)]
+    clips = [rng.integers(0, 255, (count, 28, 28, 3), np.uint8) for count in (16, 32)]
     prompt = model.template.prompt(model.tokenizer, "Who?")
     for clip, video in zip(clips, engine.encode(clips), strict=True):
-        frames = torch.from_numpy(clip[None, : len(clip) // 2])
+        frames = torch.from_numpy(clip[None, :8])
         with torch.no_grad():
             own = model.video_queries(model.encode_frames(frames))
         np.testing.assert_allclose(video, own[0].numpy(), rtol=1e-4, atol=1e-6)

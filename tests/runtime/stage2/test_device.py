@@ -7,17 +7,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from callm_edge.errors import BundleError, UserError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.stage2.device import DeviceBranch
-from callm_edge.stage2.spec import VISION, Stage2Spec
+from callm_edge.stage2.spec import FORMER, VISION, Stage2Spec
 
 
 def clip(count: int = 20, tone: int = 90, jpeg: bytes | None = None) -> Clip:
     data = jpeg if jpeg is not None else cv2.imencode(".jpg", np.full((60, 80, 3), tone, np.uint8))[1].tobytes()
-    return Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, data, 18.0, (5.0, 6.0)) for i in range(count)))
+    return Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, data, 18.0, ((5.0, 6.0),)) for i in range(count)))
 
 
 def with_threshold(folder: Path, threshold: float) -> DeviceBranch:
@@ -73,6 +74,11 @@ def test_parts_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(BundleError, match="gives 48 numbers"):
         DeviceBranch(write_branch(tmp_path / "other", width=48))
+    former = onnx.load(str(branch_folder / FORMER))
+    former.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 8  # made for frames alone
+    onnx.save(former, str(branch_folder / FORMER))
+    with pytest.raises(BundleError, match=r"reads 8 pictures, stage2\.json says 16"):
+        DeviceBranch(branch_folder)
     (branch_folder / VISION).write_bytes(b"cut")
     with pytest.raises(BundleError, match="vision.onnx"):
         DeviceBranch(branch_folder)

@@ -19,7 +19,7 @@ from callm_edge.stage2.branch import Unreachable
 from callm_edge.stage2.remote import RemoteBranch, Server, yes_probability
 
 JPEG = cv2.imencode(".jpg", np.full((60, 80, 3), 90, np.uint8))[1].tobytes()
-CLIP = Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, JPEG, 18.0, (5.0, 6.0)) for i in range(20)))
+CLIP = Clip("e1", "h", 20.0, tuple(ClipFrame(i, i / 25, JPEG, 18.0, ((5.0, 6.0),)) for i in range(20)))
 
 Answer = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
 

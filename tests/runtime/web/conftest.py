@@ -95,7 +95,7 @@ def new_scored(index: int, score_db: float = 30.0, width: int = 64, **flags: boo
 
 def new_clip(event_id: str, count: int = 12) -> Clip:
     jpegs = (cv2.imencode(".jpg", np.full((48, 64, 3), 10 * at, np.uint8))[1].tobytes() for at in range(count))
-    frames = (ClipFrame(28 + at, 2.8 + at / 10, jpeg, 30.0 - at, (5.0, 6.0)) for at, jpeg in enumerate(jpegs))
+    frames = (ClipFrame(28 + at, 2.8 + at / 10, jpeg, 30.0 - at, ((5.0, 6.0),)) for at, jpeg in enumerate(jpegs))
     return Clip(event_id, "hash", 20.0, tuple(frames))
 
 

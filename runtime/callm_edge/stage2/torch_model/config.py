@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from callm_edge.stage2.pictures import CROPS
 from callm_edge.stage2.prompts import FRAMES, QUERIES
 
 Positive = Annotated[int, Field(gt=0)]
@@ -63,8 +64,8 @@ class VideoLlamaConfig(BaseModel):
 class MiniConfig(BaseModel):
     """The embedded model: EfficientNet-Lite0 under a small video Q-Former.
 
-    image: side of a picture, pixels. frames: uniform frames of a clip. crops: whether as many crops around the error
-    map's peak follow them.
+    image: side of a picture, pixels. frames: uniform frames of a clip. crops: of each frame, around the peaks of its
+    error map.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,13 +73,13 @@ class MiniConfig(BaseModel):
     kind: Literal["mini"] = "mini"
     image: Positive = 224
     frames: Positive = FRAMES
-    crops: bool = True
+    crops: int = Field(CROPS, ge=0)
     video: VideoFormerConfig = VideoFormerConfig(hidden=256, heads=4, feed_forward=1024, positions=FRAMES)
 
     @property
     def pictures(self) -> int:
         """Pictures of a clip: all frames, then all crops."""
-        return self.frames * (2 if self.crops else 1)
+        return self.frames * (1 + self.crops)
 
 
 BranchConfig = Annotated[VideoLlamaConfig | MiniConfig, Field(discriminator="kind")]

@@ -168,7 +168,7 @@ class VideoLanguageModel(nn.Module):
     def encode_frames(self, pictures: Tensor) -> Tensor:
         """(B, P, S, S, 3) RGB, 0..255 -> features (B, P, tokens, width). Frozen: worth caching.
 
-        P: `config.pictures`, all frames in time and then, for `mini` with crops, the crops of the same frames.
+        P: `config.pictures`, all frames in time and then, for `mini` with crops, those of the same frames by rank.
         """
         if pictures.ndim != 5 or tuple(pictures.shape[2:]) != (self.config.image, self.config.image, 3):
             side = self.config.image

@@ -51,7 +51,7 @@ class VideoFormer(nn.Module):
 class MiniVideoFormer(VideoFormer):
     """The same above EfficientNet's cells: each says where in the picture it lies, and whether that is a crop."""
 
-    def __init__(self, config: VideoFormerConfig, llm_width: int, cells: int, crops: bool) -> None:
+    def __init__(self, config: VideoFormerConfig, llm_width: int, cells: int, crops: int) -> None:
         super().__init__(config, llm_width)
         self.crops, self.cells = crops, cells
         self.from_cell = nn.Linear(CELL_CHANNELS, config.hidden)
@@ -63,14 +63,18 @@ class MiniVideoFormer(VideoFormer):
             nn.init.normal_(embedding.weight, std=INITIAL_STD)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, P, cells + 4, 320), all frames and then, where there are crops, all crops -> (B, queries, llm_width)."""
+        """(B, P, cells + 4, 320), all frames and then all crops, by rank -> (B, queries, llm_width)."""
         pictures = features.shape[1]
-        frames = pictures // 2 if self.crops else pictures
+        frames = pictures // (1 + self.crops)
         features = features.to(self.from_cell.weight.dtype)
         cells = self.from_cell(features[:, :, : self.cells])
         pooled = self.from_pooled(features[:, :, self.cells :].flatten(2))[:, :, None]
         at = torch.arange(pictures, device=features.device)
-        hidden = self.norm(torch.cat([cells, pooled], dim=2)) + self.place + self.kind(at // frames)[None, :, None, :]
+        hidden = (
+            self.norm(torch.cat([cells, pooled], dim=2))
+            + self.place
+            + self.kind((at >= frames).long())[None, :, None, :]
+        )
         return self.attend(hidden, at % frames)
 
     @torch.no_grad()

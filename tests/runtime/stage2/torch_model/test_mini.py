@@ -33,7 +33,7 @@ def mini(published: PublishedFiles) -> VideoLanguageModel:
 
 @pytest.fixture(scope="module")
 def pictures() -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 16, 224, 224, 3), np.uint8))
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 32, 224, 224, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_the_encoder_knows_what_it_sees() -> None:
 
 
 def test_shapes(mini: VideoLanguageModel, features: torch.Tensor) -> None:
-    assert mini.config.pictures == 16
-    assert features.shape == (2, 16, 49 + 4, 320)
+    assert mini.config.pictures == 32
+    assert features.shape == (2, 32, 49 + 4, 320)
     assert mini.video_queries(features).shape == (2, 32, 64)
     assert mini.template.name == "chatml"
 
@@ -75,7 +75,7 @@ def test_first_outputs_are_as_large_as_words(mini: VideoLanguageModel, features:
 def test_pictures_are_told_apart(mini: VideoLanguageModel, features: torch.Tensor) -> None:
     """Time, place in the picture, and frame or crop each make a difference."""
     before = mini.video_queries(features)
-    order = torch.arange(16)
+    order = torch.arange(32)
     for other in (order.flip(0), order.roll(8), torch.cat([order[:8].flip(0), order[8:]])):
         assert (mini.video_queries(features[:, other]) - before).abs().max() > 1e-5
     moved = features.clone()
@@ -89,7 +89,7 @@ def test_cached_features_in_half_precision_do(mini: VideoLanguageModel, features
 
 
 def test_frames_alone(published: PublishedFiles, pictures: torch.Tensor) -> None:
-    model = VideoLanguageModel.mini(published.llm, config=MiniConfig(crops=False), encoder_weights=lite0())
+    model = VideoLanguageModel.mini(published.llm, config=MiniConfig(crops=0), encoder_weights=lite0())
     assert model.config.pictures == 8
     assert model.video_queries(model.encode_frames(pictures[:, :8])).shape == (2, 32, 64)
 
@@ -126,9 +126,9 @@ def test_saved_and_loaded(
     assert torch.equal(
         loaded.answer_probability(loaded.video_queries(features), prompt), mini.answer_probability(queries, prompt)
     )
-    with pytest.raises(UserError, match="crops is True, not False"):
+    with pytest.raises(UserError, match="crops is 3, not 0"):
         VideoLanguageModel.mini(
-            tmp_path / "mini/llm", config=MiniConfig(crops=False), encoder_weights=lite0()
+            tmp_path / "mini/llm", config=MiniConfig(crops=0), encoder_weights=lite0()
         ).load_trained(tmp_path / "mini/video_former.safetensors")
 
 

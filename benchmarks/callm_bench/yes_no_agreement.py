@@ -19,6 +19,7 @@ from callm_edge.events.clip import Clip
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.device import DeviceBranch
 from callm_edge.stage2.pictures import clip_pictures
+from callm_edge.stage2.prompts import frames_message
 from callm_edge.stage2.spec import Stage2Spec
 from callm_edge.stage2.torch_model import MiniConfig, VideoLanguageModel
 from callm_export.mini import smollm2_folder
@@ -37,9 +38,10 @@ def in_torch(llm: Path, former: Path, stage2: Path, clips: ClipSet, records: lis
     model.load_trained(former)
     model.eval()
     encoder = ClipEncoder(stage2)  # the same features for all: those of the 8-bit graph
-    prompt = model.template.prompt(model.tokenizer, spec.abnormal_question)
 
     def asked(record: ClipRecord) -> float:
+        message = frames_message(record.times_s) if spec.message else ""
+        prompt = model.template.prompt(model.tokenizer, spec.abnormal_question, message)
         images, peaks, _ = seen(Clip.load(clips.path(record.name)))
         features = torch.from_numpy(encoder.features(clip_pictures(images, peaks, spec.crops)))
         with torch.no_grad():

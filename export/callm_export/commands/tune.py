@@ -41,7 +41,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--crops",
-    type=click.IntRange(0, 3),
+    type=click.IntRange(0, 3),  # as many as clips keep peaks
     default=3,
     show_default=True,
     help="Of each frame that is looked at; 0 is full frames alone.",

@@ -55,7 +55,7 @@ format: setup-dev  ## Apply ruff's formatting.
 	$(BIN)/ruff format .
 
 bench: setup-dev  ## The full benchmark, a quarter of an hour or so: docs/bench/, README's figures, benchmarks/history.
-	$(BIN)/python -m pip install --quiet openvino
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/callm-edge bench --report docs/bench --history $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m callm_bench.report.readme
 

@@ -94,7 +94,7 @@ def _compiled(model: Autoencoder, setting: Setting) -> Callable[[torch.Tensor], 
 
 def _openvino(path: str, gray: np.ndarray, threads: int) -> Call:
     if importlib.util.find_spec("openvino") is None:
-        raise SkipError("openvino is not installed: pip install openvino")
+        raise SkipError("openvino is not installed: pip install openvino, or the extra 'bench'")
     import openvino
 
     # One stream that has all threads: a camera has one frame to be scored at a time.

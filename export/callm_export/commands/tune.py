@@ -119,7 +119,7 @@ def tune(
     torch.manual_seed(seed or 0)
     model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=crops), dtype=getattr(torch, dtype))
     if start:
-        model.load_trained(start)
+        model.load_trained(start, to_begin_with=True)
     else:
         speak_up(model.video_former)
     vision = write_encoder(model, out)

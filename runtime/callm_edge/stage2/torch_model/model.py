@@ -140,9 +140,12 @@ class VideoLanguageModel(nn.Module):
         """Write the trained part alone, as safetensors, atomically."""
         saving.save_trained(self, path)
 
-    def load_trained(self, path: Path) -> None:
-        """Fill the trained part. Raises UserError that names all that does not fit."""
-        saving.load_trained(self, path)
+    def load_trained(self, path: Path, to_begin_with: bool = False) -> None:
+        """Fill the trained part. Raises UserError that names all that does not fit.
+
+        to_begin_with: training goes on from there, so that it may have been taught another number of crops.
+        """
+        saving.load_trained(self, path, to_begin_with)
 
     @property
     def tokenizer(self) -> TextTokenizer:

@@ -75,10 +75,13 @@ def save_trained(model: VideoLanguageModel, path: Path) -> None:
     save_module(model.video_former, path, {"config": model.config.model_dump_json()})
 
 
-def load_trained(model: VideoLanguageModel, path: Path) -> None:
-    """Fill the trained part of `model`. Raises UserError that names all that does not fit."""
+def load_trained(model: VideoLanguageModel, path: Path, to_begin_with: bool = False) -> None:
+    """Fill the trained part of `model`. Raises UserError that names all that does not fit.
+
+    to_begin_with: training goes on from there, so that it may have been taught another number of crops.
+    """
     state, metadata = _existing(path)
-    _check_config(path, metadata, model.config.model_dump(mode="json"))
+    _check_config(path, metadata, model.config.model_dump(mode="json"), {"crops"} if to_begin_with else set())
     fill(model.video_former, path, state)
 
 
@@ -105,7 +108,7 @@ def _existing(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return read_safetensors(path)
 
 
-def _check_config(path: Path, metadata: dict[str, str], wanted: dict[str, Any]) -> None:
+def _check_config(path: Path, metadata: dict[str, str], wanted: dict[str, Any], free: set[str]) -> None:
     # Same shapes do not make the same model: with and without crops, the tensors look alike.
     try:
         found = json.loads(metadata["config"])
@@ -113,8 +116,8 @@ def _check_config(path: Path, metadata: dict[str, str], wanted: dict[str, Any]) 
         raise UserError(
             f"{path} is no trained part of this program", "it does not say for what it was trained"
         ) from None
-    if found != wanted:
-        differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+    keys = (wanted.keys() | found.keys()) - free
+    if differing := sorted(key for key in keys if wanted.get(key) != found.get(key)):
         told = ", ".join(f"{key} is {found.get(key)}, not {wanted.get(key)}" for key in differing)
         raise UserError(f"{path} was trained for another model", told, "Use the model that it was trained for")
 

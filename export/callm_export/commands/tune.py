@@ -62,9 +62,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--dtype",
     type=click.Choice(["bfloat16", "float32"]),
-    default="bfloat16",
-    show_default=True,
-    help="Of the frozen language model.",
+    help="Of the frozen language model.  [default: bfloat16 where the processor multiplies in it]",
 )
 @click.option("--seed", type=int, help="Of weights and order.  [default: 0]")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: one per core]")
@@ -85,7 +83,7 @@ def tune(
     learning_rate: float | None,
     gray: float,
     message: bool | None,
-    dtype: str,
+    dtype: str | None,
     seed: int | None,
     threads: int | None,
     resume: bool,
@@ -106,7 +104,7 @@ def tune(
     from callm_export.checkpoint import Checkpoint
     from callm_export.mini import smollm2_folder
     from callm_export.vlm.tune_run import finish, prepared, tune_with_progress, write_encoder
-    from callm_export.vlm.tuning import Tuning, speak_up, tune_recipe
+    from callm_export.vlm.tuning import Tuning, frozen_dtype, speak_up, tune_recipe
 
     if Checkpoint(out).exists() and not resume:
         raise UsageError(
@@ -117,7 +115,7 @@ def tune(
     errors = Console(stderr=True, highlight=False)
     folder = llm or smollm2_folder()
     torch.manual_seed(seed or 0)
-    model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=crops), dtype=getattr(torch, dtype))
+    model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=crops), dtype=frozen_dtype(dtype))
     if start:
         model.load_trained(start, to_begin_with=True)
     else:

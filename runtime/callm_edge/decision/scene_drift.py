@@ -23,6 +23,7 @@ _REFERENCE_S, _BRIGHTNESS_S = 60.0, 8.0  # in which the reference follows the sc
 _PAUSE_S = 2.0  # without a frame, after which the fast mean starts anew
 _SAME_SHAPES = 0.7  # correlation: below it, what hides the detail is not the lens
 _OTHER_OUTLINES, _SURE = 0.3, 0.3
+_ALIKE_OUTLINES = 0.7  # of views that look alike, as one street may: below it they are others if the shapes are too
 _STRONGEST = 99.0
 
 
@@ -145,7 +146,8 @@ class _Reference:
             return kind, limits.detail / max(found.detail, 1e-3)
         if found.shift > limits.shift and found.sure > _SURE:
             return MOVED, found.shift / limits.shift
-        if found.outlines < _OTHER_OUTLINES:
+        least = _OTHER_OUTLINES if found.shapes > _SAME_SHAPES else _ALIKE_OUTLINES
+        if found.outlines < least:
             return MOVED, _STRONGEST
         change = abs(math.log(max(found.gain, 1e-3) / self._gain)) / math.log(limits.light)
         return (LIGHT, change) if change > 1 else (NORMAL, 0.0)

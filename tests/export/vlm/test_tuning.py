@@ -21,7 +21,7 @@ from callm_edge.stage2.torch_model.video_former import MiniVideoFormer  # noqa: 
 from callm_export.vlm.clip_set import ClipRecord  # noqa: E402
 from callm_export.vlm.features import Features  # noqa: E402
 from callm_export.vlm.lessons import Lesson, instructions_of  # noqa: E402
-from callm_export.vlm.tuning import TuneRecipe, Tuning, speak_up  # noqa: E402
+from callm_export.vlm.tuning import TuneRecipe, Tuning, frozen_dtype, speak_up  # noqa: E402
 
 from .conftest import record_of  # noqa: E402
 
@@ -145,6 +145,15 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
     run._save()
     with pytest.raises(UserError, match="cannot be resumed"):
         tuning(tmp_path, replace(RECIPE, batch=2), resume=True)
+
+
+@pytest.mark.parametrize(("has_it", "chosen"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_frozen_part_is_in_what_the_processor_is_fast_in(
+    has_it: bool, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_it)
+    assert frozen_dtype(None) == chosen
+    assert frozen_dtype("bfloat16") == torch.bfloat16, "whoever names one gets it"
 
 
 def test_full_frames_alone(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ def turned(image: np.ndarray) -> np.ndarray:
     )
 
 
+def mirrored(image: np.ndarray) -> np.ndarray:
+    """Another view that looks much like this one: shops above, stones below."""
+    return cv2.flip(image, 1)
+
+
 @functools.cache
 def noise(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 3, shape).astype(np.float32)
@@ -88,6 +93,7 @@ def lit(gain: float) -> Tamper:
         ("moved", moved(12, 0)),
         ("moved", moved(-150, 40)),
         ("moved", turned),
+        ("moved", mirrored),
         ("defocused", blurred),
         ("covered", black),
         ("covered", hand),

@@ -30,7 +30,7 @@ def shifted(image: np.ndarray) -> np.ndarray:
     return cv2.warpAffine(image, by_12, size, borderMode=cv2.BORDER_REPLICATE)
 
 
-def turned_away(image: np.ndarray) -> np.ndarray:
+def mirrored(image: np.ndarray) -> np.ndarray:
     return cv2.flip(image, 1)
 
 
@@ -54,7 +54,7 @@ def halved(image: np.ndarray) -> np.ndarray:
 
 TAMPERS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "shifted by 12 px of 640": (MOVED, shifted),
-    "turned to another view": (MOVED, turned_away),
+    "mirrored, which looks alike": (MOVED, mirrored),
     "blurred, sigma 6 px of 640": (DEFOCUSED, blurred),
     "black": (COVERED, black),
     "a hand": (COVERED, hand),

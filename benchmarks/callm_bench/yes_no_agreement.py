@@ -1,7 +1,7 @@
 """Does quantizing the language model change what the branch answers? `python -m callm_bench.yes_no_agreement --help`.
 
 Every clip of a set is asked the first question three times, with the same pictures and the same video former: through
-the language model as it was, through the dequantized one in torch, and through the int4 decoder of the device.
+the language model as it was, in torch with the weights of the device, and through the int4 decoder of the device.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.device import DeviceBranch
 from callm_edge.stage2.pictures import clip_pictures
 from callm_edge.stage2.prompts import frames_message
-from callm_edge.stage2.spec import Stage2Spec
+from callm_edge.stage2.spec import LLM, Stage2Spec
 from callm_edge.stage2.torch_model import MiniConfig, VideoLanguageModel
+from callm_export.decoder_weights import fill_from_decoder
 from callm_export.mini import smollm2_folder
 from callm_export.vlm.clip_set import ClipRecord, ClipSet, seen
 from callm_export.vlm.clip_work import with_bar
+from callm_export.vlm.former_weights import load_former
 from callm_export.vlm.plaza_clips import balanced
 from callm_export.vlm.threshold import balanced_accuracy, best_threshold
 
 CONSOLE = Console(stderr=True, highlight=False)
 
 
-def in_torch(llm: Path, former: Path, stage2: Path, clips: ClipSet, records: list[ClipRecord]) -> np.ndarray:
-    """(N,) probabilities of yes. llm: Hugging Face folder. former: weights of the trained part."""
+def in_torch(llm: Path, quantized: bool, stage2: Path, clips: ClipSet, records: list[ClipRecord]) -> np.ndarray:
+    """(N,) probabilities of yes. llm: Hugging Face folder. quantized: with the device's weights in its place."""
     spec = Stage2Spec.read(stage2)
     model = VideoLanguageModel.mini(llm, config=MiniConfig(crops=spec.crops))
-    model.load_trained(former)
+    load_former(model, stage2)
+    if quantized:
+        fill_from_decoder(model.llm, stage2 / LLM)
     model.eval()
     encoder = ClipEncoder(stage2)  # the same features for all: those of the 8-bit graph
 
@@ -47,7 +51,7 @@ def in_torch(llm: Path, former: Path, stage2: Path, clips: ClipSet, records: lis
         with torch.no_grad():
             return float(model.answer_probability(model.video_queries(features[None].float()), prompt)[0])
 
-    return np.array(with_bar(f"torch, {llm.name}", records, asked, CONSOLE))
+    return np.array(with_bar(f"torch, {'4 bits' if quantized else llm.name}", records, asked, CONSOLE))
 
 
 def on_the_device(stage2: Path, clips: ClipSet, records: list[ClipRecord]) -> np.ndarray:
@@ -79,18 +83,14 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="clip set of callm-edge caption, held out")
     parser.add_argument("--count", type=int, default=200, help="how many of them, half abnormal")
     parser.add_argument("--stage2", type=Path, required=True, help="stage2 of a bundle")
-    parser.add_argument("--former", type=Path, required=True, help="video_former.safetensors of the same tuning run")
     parser.add_argument("--before", type=Path, help="the language model as it was; SmolLM2's package by default")
-    parser.add_argument("--after", type=Path, required=True, help="dequantized/ of callm-edge quantize")
     options = parser.parse_args()
-    clips = ClipSet(options.clips)
+    clips, before = ClipSet(options.clips), options.before or smollm2_folder()
     records = balanced(clips.records(), options.count)
     truth = np.array([record.abnormal for record in records])
     of = {
-        "before, float32 in torch": in_torch(
-            options.before or smollm2_folder(), options.former, options.stage2, clips, records
-        ),
-        "4 bits, in torch": in_torch(options.after, options.former, options.stage2, clips, records),
+        "before, float32 in torch": in_torch(before, False, options.stage2, clips, records),
+        "4 bits, in torch": in_torch(before, True, options.stage2, clips, records),
         "4 bits, on the device": on_the_device(options.stage2, clips, records),
     }
     found = agreement(truth, Stage2Spec.read(options.stage2).threshold, of)

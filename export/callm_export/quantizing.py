@@ -13,13 +13,12 @@ from typing import Any
 from callm_edge.errors import UserError
 from callm_edge.stage2.decoder import Decoder
 from callm_export.decoder_graph import DecoderOptions, export_decoder
-from callm_export.dequantized import save_dequantized
 from callm_export.gguf_llama import convert_gguf
 from callm_export.gptq_checkpoint import GptqCheckpoint
 from callm_export.perplexity import decoder_perplexity, torch_perplexity
 from callm_export.quantize import GptqRecipe, quantize
 
-GPTQ_FOLDER, LLM_FOLDER, DEQUANTIZED_FOLDER = "gptq", "llm", "dequantized"
+GPTQ_FOLDER, LLM_FOLDER = "gptq", "llm"
 
 
 def quantize_and_export(
@@ -30,10 +29,9 @@ def quantize_and_export(
     options: DecoderOptions,
     held_out: Mapping[str, Sequence[str]],
     threads: int,
-    dequantized: bool,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Write out/gptq and out/llm, and out/dequantized if asked.
+    """Write out/gptq and out/llm.
 
     Returns seconds, megabytes, and perplexities by name of the held-out texts. A `llm` that is a GPTQ checkpoint
     already is only exported. Raises UserError, MissingExtraError.
@@ -60,8 +58,6 @@ def quantize_and_export(
         spec = export_decoder(
             GptqCheckpoint(checkpoint), out / LLM_FOLDER, options, llm.stem if llm.is_file() else llm.name
         )
-        if dequantized:
-            save_dequantized(GptqCheckpoint(checkpoint), out / DEQUANTIZED_FOLDER, options)
         report["quantization"] = spec.quantization
         report["llm_mb"] = round(sum(file.stat().st_size for file in (out / LLM_FOLDER).iterdir()) / 1e6, 2)
         say(f"{out / LLM_FOLDER}: {report['llm_mb']} MB")

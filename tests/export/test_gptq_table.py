@@ -12,7 +12,6 @@ pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
 from callm_edge.stage2.decoder import Decoder  # noqa: E402
 from callm_export.decoder_graph import DecoderOptions, export_decoder  # noqa: E402
-from callm_export.dequantized import save_dequantized  # noqa: E402
 from callm_export.gptq_checkpoint import GptqCheckpoint, round_to_nearest  # noqa: E402
 from callm_export.gptq_table import MOMENTS, gptq_table, hidden_moments  # noqa: E402
 
@@ -60,8 +59,10 @@ def test_moments_are_those_of_the_last_hidden_states(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     import torch
 
+    from .test_decoder_weights import save_plain
+
     TINY["make_checkpoint"](tmp_path / "gptq")
-    save_dequantized(GptqCheckpoint(tmp_path / "gptq"), tmp_path / "plain", DecoderOptions(table_group=32))
+    save_plain(tmp_path / "gptq", GOLDENS / "tiny_decoder", tmp_path / "plain")
     rows = np.random.default_rng(0).integers(0, 271, (3, 16))
     found = hidden_moments(tmp_path / "plain", rows)
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "plain").eval()

@@ -133,15 +133,13 @@ def test_gptq_then_the_device_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_perplexity_is_the_same_in_torch_and_on_the_device(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     from callm_edge.stage2.decoder import Decoder
-    from callm_export.decoder_graph import DecoderOptions
-    from callm_export.dequantized import save_dequantized
-    from callm_export.gptq_checkpoint import GptqCheckpoint
     from callm_export.perplexity import decoder_perplexity, torch_perplexity
+
+    from .test_decoder_weights import save_plain
 
     decoder = Decoder(GOLDENS / "tiny_decoder", threads=1)
     runpy.run_path(str(GOLDENS / "make_tiny_decoder.py"))["make_checkpoint"](tmp_path / "gptq")
-    # The golden is of this very checkpoint: torch reads its weights back in plain.
-    save_dequantized(GptqCheckpoint(tmp_path / "gptq"), tmp_path / "plain", DecoderOptions(table_group=32))
+    save_plain(tmp_path / "gptq", GOLDENS / "tiny_decoder", tmp_path / "plain")
     texts = ["the thing is in the inn", "Yes, another."]
     assert decoder_perplexity(decoder, texts) == pytest.approx(torch_perplexity(tmp_path / "plain", texts), rel=1e-4)
 

@@ -50,7 +50,6 @@ import click
     metavar="FILE",
     help="Report the perplexity on these texts before and after; repeatable.",
 )
-@click.option("--dequantized", is_flag=True, help="Also write dequantized/: the same weights in float32, for tuning.")
 @click.option("--threads", type=click.IntRange(0), default=0, show_default="one per core", help="Of the check.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on stdout.")
 def quantize(
@@ -65,7 +64,6 @@ def quantize(
     context: int,
     table_bits: str,
     held_out: tuple[Path, ...],
-    dequantized: bool,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -87,7 +85,6 @@ def quantize(
         DecoderOptions(context=context, table_bits=int(table_bits)),
         {path.name: read_texts(path) for path in held_out},
         threads,
-        dequantized,
         lambda line: console.print(line, soft_wrap=True),
     )
     if as_json:

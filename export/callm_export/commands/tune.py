@@ -31,13 +31,14 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "--decoder",
     type=FOLDER,
     metavar="DIR",
-    help="The same as the device runs it (callm-edge quantize): completes stage2/, and its answers set the threshold.",
+    help="The same as the device runs it (callm-edge quantize): its weights are learnt with, its answers set the "
+    "threshold, and it completes stage2/.",
 )
 @click.option(
     "--start",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Go on from this video_former.safetensors, without the epochs that an untrained one needs.",
+    metavar="BUNDLE|FILE",
+    help="Go on from a bundle's branch, such as plaza, or a run's video_former.safetensors, without the epochs that an "
+    "untrained one needs.",
 )
 @click.option(
     "--crops",
@@ -74,7 +75,7 @@ def tune(
     out: Path,
     llm: Path | None,
     decoder: Path | None,
-    start: Path | None,
+    start: str | None,
     crops: int,
     head_epochs: int | None,
     epochs: int | None,
@@ -102,7 +103,9 @@ def tune(
     from callm_edge.errors import UsageError
     from callm_edge.stage2.torch_model import MiniConfig, VideoLanguageModel
     from callm_export.checkpoint import Checkpoint
+    from callm_export.decoder_weights import fill_from_decoder
     from callm_export.mini import smollm2_folder
+    from callm_export.vlm.former_weights import load_start
     from callm_export.vlm.tune_run import finish, prepared, tune_with_progress, write_encoder
     from callm_export.vlm.tuning import Tuning, frozen_dtype, speak_up, tune_recipe
 
@@ -116,8 +119,10 @@ def tune(
     folder = llm or smollm2_folder()
     torch.manual_seed(seed or 0)
     model = VideoLanguageModel.mini(folder, config=MiniConfig(crops=crops), dtype=frozen_dtype(dtype))
+    if decoder:
+        fill_from_decoder(model.llm, decoder)
     if start:
-        model.load_trained(start, to_begin_with=True)
+        load_start(model, start)
     else:
         speak_up(model.video_former)
     vision = write_encoder(model, out)

@@ -22,6 +22,7 @@ from callm_edge.errors import UserError
 from callm_edge.stage1.ort_session import cpu_session
 from callm_edge.stage2.spec import FORMER, VISION
 from callm_edge.stage2.torch_model import VideoLanguageModel
+from callm_edge.stage2.torch_model.video_former import VideoFormer
 from callm_export.vlm.small_weights import shrink
 
 # Of the largest value: of the graph as it comes, and with its weights in 8 bits and in half precision.
@@ -44,12 +45,17 @@ def export_encoder(model: VideoLanguageModel, path: Path) -> float:
 
 def export_former(model: VideoLanguageModel, path: Path) -> float:
     """Write former.onnx; see `export_encoder`."""
-    shape = 1, model.config.pictures, model.frame_encoder.tokens, model.frame_encoder.width
-    features = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
-    _export(model.video_former, path, features, "features", "queries", batched=False)
-    _checked(path, model.video_former, "features", features, TOLERANCE)
+    encoder = model.frame_encoder
+    return write_former(model.video_former, (model.config.pictures, encoder.tokens, encoder.width), path)
+
+
+def write_former(former: VideoFormer, shape: tuple[int, int, int], path: Path) -> float:
+    """The same of a former alone. shape: of its features, (pictures, tokens, width)."""
+    features = torch.from_numpy(np.random.default_rng(0).standard_normal((1, *shape), np.float32))
+    _export(former, path, features, "features", "queries", batched=False)
+    _checked(path, former, "features", features, TOLERANCE)
     shrink(path, eight_bits=False)
-    return _checked(path, model.video_former, "features", features, HALF)
+    return _checked(path, former, "features", features, HALF)
 
 
 def export_vision(model: VideoLanguageModel, folder: Path) -> dict[str, float]:

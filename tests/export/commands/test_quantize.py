@@ -29,7 +29,6 @@ def test_a_gptq_checkpoint_is_exported_and_measured(tmp_path: Path) -> None:
         "--held-out",
         tmp_path / "held.txt",
         "--json",
-        "--dequantized",
     ]
     result = CliRunner().invoke(quantize, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0
@@ -42,7 +41,6 @@ def test_a_gptq_checkpoint_is_exported_and_measured(tmp_path: Path) -> None:
     assert perplexity["before"] is None
     assert perplexity["after"] > 1
     assert "MB" in result.stderr
-    assert (tmp_path / "out" / "dequantized" / "model.safetensors").is_file()
     assert Decoder(tmp_path / "out" / "llm", threads=1).spec.layers == 2
 
 

@@ -27,6 +27,7 @@ from selenium.webdriver.common.keys import Keys as Key
 from selenium.webdriver.support.wait import WebDriverWait
 
 from callm_edge.cascade import Camera
+from callm_edge.errors import UserError
 from callm_edge.events.store import EventStore
 from callm_edge.serving.auth import Keys
 from callm_edge.sinks.sink import Sink
@@ -266,6 +267,40 @@ def test_an_event_appears_and_its_explanation_comes_word_by_word(page: Page, sit
     page.until(lambda: page.text(f"[data-event='{row}'] .tag") == "abnormal 97 %", "the verdict")
     page.until(lambda: "A cyclist" in page.text("#announcer[aria-live]"), "the word for who cannot see the list")
     assert page.js("return window.injected === undefined")
+
+
+def test_a_piece_that_comes_late_does_not_lengthen_a_whole_explanation(page: Page, site: Site) -> None:
+    """The list may be asked for between the verdict and the last pieces that the stream brings."""
+    because = "#event-list [data-event] [data-because]"
+    row = page.one("#event-list [data-event]").get_attribute("data-event")
+    site.live.say(row, "plaza. ")
+    site.live.failed("the test", UserError("It looks now"))  # behind the piece in the same stream
+    page.until(lambda: "It looks now" in page.text("[data-banner]"), "the stream to have come so far")
+    assert page.text(because) == site.staged.EXPLANATION
+    page.one("[data-dismiss]").click()
+
+
+def test_an_old_answer_does_not_undo_a_newer_one(page: Page, site: Site) -> None:
+    row = page.one("#event-list [data-event]").get_attribute("data-event")
+    dismissed = f"[data-event='{row}'].dismissed"
+    page.js(
+        """const plain = window.fetch;
+        window.fetch = async (...what) => {
+          const answer = await plain(...what);
+          if (window.release || !String(what[0]).startsWith('/api/events?')) return answer;
+          await new Promise((done) => { window.release = done; });
+          return answer;
+        };
+        document.querySelector('#source').dispatchEvent(new Event('change'));"""
+    )
+    page.until(lambda: page.js("return Boolean(window.release)"), "the answer that is held up")
+    site.store.mark_false_alarm(row, True)
+    time.sleep(2)  # the stream says within one that the store has changed
+    page.js("window.release()")
+    time.sleep(0.5)
+    page.until(lambda: page.browser.find_elements(By.CSS_SELECTOR, dismissed), "the mark of after the answer")
+    site.store.mark_false_alarm(row, False)
+    page.until(lambda: not page.browser.find_elements(By.CSS_SELECTOR, dismissed), "the mark to go")
 
 
 @pytest.fixture

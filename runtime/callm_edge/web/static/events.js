@@ -5,6 +5,7 @@ export class Events {
   // open: called with an event that was chosen.
   constructor(open) {
     this.open = open; this.limit = 30; this.known = null; this.all = new Map(); this.said = new Map(); this.rows = new Map(); this.timer = 0;
+    this.wanted = false; this.loading = null;
     this.list = at('#event-list');
     at('#more').addEventListener('click', () => { this.limit += 50; this.load(); });
     at('#source').addEventListener('change', () => this.load());
@@ -13,7 +14,17 @@ export class Events {
   // Many messages may ask for it at once.
   soon() { this.timer ||= setTimeout(() => { this.timer = 0; this.load(); }, 150); }
 
-  async load() {
+  // One at a time: an older answer would undo a newer one. Resolves once what was in the store when it was called shows.
+  load() {
+    this.wanted = true;
+    return this.loading ??= this.loadWanted();
+  }
+
+  async loadWanted() {
+    try { while (this.wanted) { this.wanted = false; await this.loadOnce(); } } finally { this.loading = null; }
+  }
+
+  async loadOnce() {
     const source = at('#source').value;
     const response = await fetch(`/api/events?limit=${this.limit}&source=${encodeURIComponent(source)}`).catch(() => null);
     if (!response) return; // the stream says that the connection is lost
@@ -72,8 +83,9 @@ export class Events {
     return el('li', {}, button);
   }
 
-  // A piece of an explanation that is still being said.
+  // A piece of an explanation that is still being said; the list may have the whole of it before the stream brings its end.
   piece(id, piece) {
+    if (this.all.get(id)?.verdict) return;
     this.said.set(id, (this.said.get(id) || '') + piece);
     if (this.said.size > 20) this.said.delete(this.said.keys().next().value);
     const place = at(`[data-event="${CSS.escape(id)}"] [data-because]`, this.list);

@@ -24,7 +24,7 @@ from callm_export.vlm.clip_work import with_bar
 from callm_export.vlm.features import Features
 from callm_export.vlm.lessons import Lesson, read_lessons
 from callm_export.vlm.threshold import balanced_accuracy, best_threshold
-from callm_export.vlm.tuning import Step, Tuning
+from callm_export.vlm.tuning import Step, Tuning, weights_mark
 from callm_export.vlm.vision_export import export_encoder, export_former
 
 Lessons = list[tuple[Lesson, Features]]
@@ -87,6 +87,7 @@ def finish(
     model: VideoLanguageModel = tuning.model
     model.save_trained(folder / WEIGHTS)
     difference = export_former(model, folder / STAGE2 / FORMER)
+    as_on_device = decoder is not None and tuning.record["language_model"] == weights_mark(model.llm)
     spec = Stage2Spec(
         template=model.template.name,
         threshold=0.5,
@@ -95,6 +96,7 @@ def finish(
         training={
             "data": list(data),
             "language_model": llm,
+            "learnt_with": "the device's weights of it" if as_on_device else "its own weights",
             "recipe": tuning.record["recipe"],
             "clips": len(tuning.lessons),
             "abnormal_clips": sum(lesson.record.abnormal for lesson, _ in tuning.lessons),

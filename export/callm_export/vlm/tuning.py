@@ -11,6 +11,7 @@ thrown away at the end.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -110,6 +111,12 @@ def speak_up(former: VideoFormer) -> None:
         nn.init.normal_(embedding, std=PLACE_STD)
 
 
+def weights_mark(module: nn.Module) -> str:
+    """Tells weights apart, by one in a few thousand of them: all would take longer than the first steps."""
+    parts = (value.flatten()[::4099].float().numpy().tobytes() for value in module.state_dict().values())
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
 def packed_loss(model: VideoLanguageModel, queries: Tensor, packed: Packed) -> Tensor:
     """Mean negative log likelihood (nats) of all labelled tokens of a packed batch. queries: (B, 32, W)."""
     embeds = model.inputs_embeds(queries, torch.from_numpy(packed.token_ids))
@@ -156,7 +163,8 @@ class _Learner(nn.Module):
 class Tuning:
     """One run: a folder with the checkpoint. lessons: to learn; validation: to choose the threshold by.
 
-    Raises UserError where `resume` finds a checkpoint of another model, recipe or clips.
+    record["language_model"] tells the weights that it learns with from any others. Raises UserError where `resume`
+    finds a checkpoint of another model, recipe or clips, or one with steps to go, begun with other such weights.
     """
 
     def __init__(
@@ -186,6 +194,7 @@ class Tuning:
             "kinds": self.kinds,
             "clips": sorted(lesson.record.name for lesson, _ in self.lessons),
             "validation_clips": sorted(lesson.record.name for lesson, _ in self.validation),
+            "language_model": weights_mark(model.llm),
         }
         if resume and self.checkpoint.exists():
             known = self.checkpoint.record()
@@ -197,6 +206,14 @@ class Tuning:
                         "Repeat the settings it was started with, or choose another --out folder",
                     )
             self.progress = self.checkpoint.load(self.learner, self.optimizer)
+            mark = known.get("language_model", self.record["language_model"])
+            if mark != self.record["language_model"] and self.progress.epoch < self._epochs:
+                raise UserError(
+                    f"The run in {folder} cannot be resumed",
+                    "it began with other weights of the language model",
+                    "Repeat the --llm and --decoder it was started with, or choose another --out folder",
+                )
+            self.record["language_model"] = mark
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Indices into `lessons`, shuffled by seed and epoch, so that a resumed epoch goes on in the same order."""

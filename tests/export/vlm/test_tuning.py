@@ -21,7 +21,7 @@ from callm_edge.stage2.torch_model.video_former import MiniVideoFormer  # noqa: 
 from callm_export.vlm.clip_set import ClipRecord  # noqa: E402
 from callm_export.vlm.features import Features  # noqa: E402
 from callm_export.vlm.lessons import Lesson, instructions_of  # noqa: E402
-from callm_export.vlm.tuning import TuneRecipe, Tuning, frozen_dtype, speak_up  # noqa: E402
+from callm_export.vlm.tuning import TuneRecipe, Tuning, frozen_dtype, speak_up, weights_mark  # noqa: E402
 
 from .conftest import record_of  # noqa: E402
 
@@ -82,13 +82,19 @@ def tiny_mini(crops: int = 3) -> VideoLanguageModel:
     return VideoLanguageModel(config, LiteGrid(), former, llm, template("chatml"), Letters())
 
 
-def tuning(folder: Path, recipe: TuneRecipe = RECIPE, resume: bool = False, crops: int = 3) -> Tuning:
+def tuning(
+    folder: Path,
+    recipe: TuneRecipe = RECIPE,
+    resume: bool = False,
+    crops: int = 3,
+    model: VideoLanguageModel | None = None,
+) -> Tuning:
     features = cast(Features, Drawn())
     records = [record_of(f"clip{at}", kind) for at, kind in enumerate(KINDS)]
     said = instructions_of(records)
     lessons = [(Lesson(record, tuple(one for one in said if one.media == record.name)), features) for record in records]
     held = [(Lesson(record_of(f"held{at}", kind), ()), features) for at, kind in enumerate(KINDS)]
-    return Tuning(folder, tiny_mini(crops), lessons, held, recipe, resume)
+    return Tuning(folder, model or tiny_mini(crops), lessons, held, recipe, resume)
 
 
 def trained(run: Tuning) -> dict[str, Any]:
@@ -145,6 +151,22 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
     run._save()
     with pytest.raises(UserError, match="cannot be resumed"):
         tuning(tmp_path, replace(RECIPE, batch=2), resume=True)
+
+
+def test_other_weights_of_the_language_model(tmp_path: Path) -> None:
+    """They may not take over in the middle; to a run that is complete a decoder may be added."""
+    recipe = replace(RECIPE, head_epochs=0, epochs=1)
+    run = tuning(tmp_path, recipe)
+    run._save()
+    other = tiny_mini()
+    with torch.no_grad():
+        other.llm.get_input_embeddings().weight += 0.01
+    with pytest.raises(UserError, match=r"other weights of the language model.*--decoder"):
+        tuning(tmp_path, recipe, resume=True, model=other)
+    again = tuning(tmp_path, recipe, resume=True)
+    again.run()
+    complete = tuning(tmp_path, recipe, resume=True, model=other)
+    assert complete.record["language_model"] == run.record["language_model"] != weights_mark(other.llm)
 
 
 @pytest.mark.parametrize(("has_it", "chosen"), [(True, torch.bfloat16), (False, torch.float32)])

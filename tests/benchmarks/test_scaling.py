@@ -39,7 +39,12 @@ def test_curves_of_a_tiny_bundle(tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert found["threads"]["values"] == [1]
 
 
-def test_a_wider_stride_costs_less_for_each_frame(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_time_of_a_stride_is_shared_by_its_frames(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaling, "_in_turn", lambda calls, setting: [0.016 for call in calls if call() is not None])
     curve = scaling.stride(Setting(tiny_bundle, tmp_path, quick=True, threads=1))
+    assert curve["values"] == [1, 2, 4, 8]
+    assert list(curve["series"]) == ["shared, ms for a frame", "onnxruntime, ms for a frame"]
     for each in curve["series"].values():
-        assert each[-1] < each[0]
+        assert each == [16.0, 8.0, 4.0, 2.0]

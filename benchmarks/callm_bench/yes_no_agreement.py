@@ -18,13 +18,13 @@ from rich.table import Table
 from callm_edge.events.clip import Clip
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.device import DeviceBranch
-from callm_edge.stage2.pictures import clip_pictures
 from callm_edge.stage2.prompts import frames_message
 from callm_edge.stage2.spec import LLM, Stage2Spec
 from callm_edge.stage2.torch_model import MiniConfig, VideoLanguageModel
+from callm_edge.stage2.view import ClipView
 from callm_export.decoder_weights import fill_from_decoder
 from callm_export.mini import smollm2_folder
-from callm_export.vlm.clip_set import ClipRecord, ClipSet, seen
+from callm_export.vlm.clip_set import ClipRecord, ClipSet
 from callm_export.vlm.clip_work import with_bar
 from callm_export.vlm.former_weights import load_former
 from callm_export.vlm.plaza_clips import balanced
@@ -46,8 +46,8 @@ def in_torch(llm: Path, quantized: bool, stage2: Path, clips: ClipSet, records: 
     def asked(record: ClipRecord) -> float:
         message = frames_message(record.times_s) if spec.message else ""
         prompt = model.template.prompt(model.tokenizer, spec.abnormal_question, message)
-        images, peaks, _ = seen(Clip.load(clips.path(record.name)))
-        features = torch.from_numpy(encoder.features(clip_pictures(images, peaks, spec.crops)))
+        view = ClipView(Clip.load(clips.path(record.name)), spec.crops)
+        features = torch.from_numpy(encoder.features(view.pictures(), view.motion()))
         with torch.no_grad():
             return float(model.answer_probability(model.video_queries(features[None].float()), prompt)[0])
 

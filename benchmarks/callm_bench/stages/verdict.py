@@ -17,10 +17,12 @@ from callm_edge.plaza import FPS
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder
 from callm_edge.stage2.device import DeviceBranch
-from callm_edge.stage2.pictures import CROPS, clip_pictures, shown
+from callm_edge.stage2.motion import Motion
+from callm_edge.stage2.pictures import CROPS, shown
 from callm_edge.stage2.prompts import FRAMES, QUERIES, Prompt, TextTokenizer, frames_message, template
 from callm_edge.stage2.spec import LLM, Stage2Spec
 from callm_edge.stage2.text import TOKENIZER, Tokenizer
+from callm_edge.stage2.view import ClipView
 
 CLIP_FRAMES = 50  # 2 s
 ROOM = 64  # tokens decoded before the state is set back to the prompt
@@ -29,15 +31,18 @@ ROOM = 64  # tokens decoded before the state is set back to the prompt
 def stages(setting: Setting) -> list[Stage]:
     """Clip packing needs no branch; the others are left out where the bundle has none."""
     clip = footage.clip(footage.images(CLIP_FRAMES))
-    frames = [clip.frames[at] for at in shown(len(clip.frames))]
-
     folder = setting.bundle.stage2_path
     crops = Stage2Spec.read(folder).crops if folder else CROPS
 
-    def pack() -> np.ndarray:
-        return clip_pictures([frame.image() for frame in frames], [frame.peaks for frame in frames], crops)
+    view = ClipView(clip, crops)
 
-    branch = cache(lambda: _Parts(folder or Path(), pack(), setting.threads))
+    def pack() -> np.ndarray:
+        return ClipView(clip, crops).pictures()
+
+    def move() -> Motion:
+        return Motion(clip.frames, shown(len(clip.frames)), view.images)
+
+    branch = cache(lambda: _Parts(folder or Path(), view, setting.threads))
 
     def of_branch(call: Callable[[_Parts], Call]) -> Callable[[ExitStack], Call]:
         def open_(stack: ExitStack) -> Call:
@@ -53,6 +58,7 @@ def stages(setting: Setting) -> list[Stage]:
 
     return [
         Stage("clip packing", ready(pack), "clip", note="8 frames from JPEG, squares of them and of their crops"),
+        Stage("motion", ready(move), "clip", note="optical flow of the 8 frames, each and the one after it"),
         Stage("vision encode", of_branch(lambda parts: lambda: parts.encoder.features(parts.pictures)), "clip"),
         Stage("Q-Former", of_branch(lambda parts: lambda: parts.encoder.queries(parts.features)), "clip"),
         Stage("prefill", of_branch(lambda parts: parts.prefill), "question", note="the whole prompt, the video in it"),
@@ -78,14 +84,15 @@ class _Parts:
     """The branch in its parts, each loaded as the device loads it."""
 
     folder: Path
-    pictures: np.ndarray
+    view: ClipView
     threads: int
 
     def __post_init__(self) -> None:
         spec = Stage2Spec.read(self.folder)
         self.decoder = Decoder(self.folder / LLM, self.threads)
         self.encoder = ClipEncoder(self.folder, self.decoder.spec.width, self.threads)
-        self.features = self.encoder.features(self.pictures)
+        self.pictures, motion = self.view.pictures(), self.view.motion()
+        self.features = self.encoder.features(self.pictures, motion)
         prompt = first_question(spec, self.decoder.tokenizer)
         embed = self.decoder.embed
         video = self.encoder.queries(self.features)

@@ -9,9 +9,10 @@ from pathlib import Path
 from callm_edge.errors import UsageError, UserError
 from callm_edge.events.clip import Clip
 from callm_edge.stage2.pictures import crop
+from callm_edge.stage2.view import ClipView
 from callm_export.instructions import ANOMALIES
 from callm_export.vlm.captioner import Captioner
-from callm_export.vlm.clip_set import ClipRecord, ClipSet, seen
+from callm_export.vlm.clip_set import ClipRecord, ClipSet
 
 
 def read_abnormal(path: Path) -> dict[str, str]:
@@ -50,10 +51,10 @@ def told(records: Sequence[ClipRecord], abnormal: dict[str, str]) -> list[ClipRe
 
 def captioned(clips: ClipSet, record: ClipRecord, captioner: Captioner) -> ClipRecord:
     """A record with captions of the middle frame and of the crop that stage 1 points at in it, behind those it has."""
-    images, peaks, _ = seen(Clip.load(clips.path(record.name)))
-    middle = len(images) // 2
-    pictures = [images[middle]]
-    if peaks[middle]:
-        pictures.append(crop(images[middle], peaks[middle][0]))
+    view = ClipView(Clip.load(clips.path(record.name)))
+    middle = len(view.images) // 2
+    pictures = [view.images[middle]]
+    if peaks := view.peaks[middle]:
+        pictures.append(crop(view.images[middle], peaks[0]))
     captions = dict.fromkeys((*record.captions, *captioner.captions(pictures)))
     return record.model_copy(update={"captions": tuple(captions)})

@@ -1,6 +1,6 @@
 """Clips to learn from or to be judged on, in a folder: what the cascade would hand to stage 2, and what is known of it.
 
-    clips/<name>.zip     the 8 uniform frames and their error peaks (callm_edge.events.clip)
+    clips/<name>.zip     the 8 uniform frames, their error peaks, and the frame after each (callm_edge.events.clip)
     records/<group>.json what is known of the clips of a group; it appears once all its clips are there
 
 So making clips can be interrupted at any moment and goes on with the next group.
@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from callm_edge import atomic
 from callm_edge.errors import UserError
-from callm_edge.events.clip import Clip, Point
-from callm_edge.stage2.prompts import frame_indices
+from callm_edge.events.clip import Point
+from callm_edge.stage2.motion import STEP_S
+from callm_edge.stage2.pictures import shown
 
 Box = tuple[str, int, int, int, int]
 
@@ -26,7 +26,7 @@ class ClipRecord(BaseModel):
     """What is known of one clip.
 
     name: of its file. group: clips of one group share their footage. frames: 0-based indices in the footage of the
-    frames that the file holds. fps: of the footage. abnormal: whether something is wrong.
+    8 frames that stage 2 sees. fps: of the footage. abnormal: whether something is wrong.
     kind: key of `instructions.ANOMALIES`, or None. captions: in plain words, best first.
     size: (width, height) of the footage, pixels. peaks: stage 1's error peaks in each frame, x and y in pixels, the
     largest first.
@@ -92,8 +92,12 @@ class ClipSet:
         return self.folder / "records" / f"{group}.json"
 
 
-def seen(clip: Clip) -> tuple[list[np.ndarray], list[tuple[Point, ...]], list[float]]:
-    """What stage 2 sees of a clip: its uniform frames, (H, W, 3) BGR uint8, their error peaks, and their seconds."""
-    frames = [clip.frames[at] for at in frame_indices(len(clip.frames))]
-    start = clip.frames[0].time
-    return [frame.image() for frame in frames], [frame.peaks for frame in frames], [f.time - start for f in frames]
+def held(count: int, fps: float) -> list[int]:
+    """Which of a stretch's `count` frames its file holds: those that stage 2 sees and, of each, the one 80 ms later.
+
+    So the device, which has all frames of an event, sees the same of both. All where that would be nearly all.
+    """
+    seen, step = shown(count), max(1, round(STEP_S * fps))
+    pairs = [at for first in seen for at in (first, first + step)]
+    apart = all(one < other for one, other in zip(pairs, [*pairs[1:], count], strict=True))
+    return pairs if apart else list(range(count))

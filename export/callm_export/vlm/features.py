@@ -11,17 +11,19 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from callm_edge import atomic
 from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.stage1.ort_session import cpu_session
-from callm_edge.stage2.clip_encoder import encoded
-from callm_edge.stage2.pictures import clip_pictures
-from callm_export.vlm.clip_set import ClipRecord, ClipSet, seen
+from callm_edge.stage2.clip_encoder import encoded, with_motion
+from callm_edge.stage2.pictures import CROPS, clip_pictures
+from callm_edge.stage2.view import ClipView
+from callm_export.vlm.clip_set import ClipRecord, ClipSet
 from callm_export.vlm.crops import guided_points
+
+LAYOUT = b"motion"  # what is kept of a clip: a part of the folder's name, so that nothing older is taken for it
 
 
 class Features:
@@ -33,7 +35,7 @@ class Features:
     def __init__(self, clips: ClipSet, vision: Path, threads: int = 1, gray: float = 0.0) -> None:
         self.clips, self._gray = clips, gray
         self._session: Any = cpu_session(vision, threads)
-        digest = hashlib.sha256(vision.read_bytes()).hexdigest()[:12]
+        digest = hashlib.sha256(vision.read_bytes() + LAYOUT).hexdigest()[:12]
         self.folder = clips.folder / "features" / digest
 
     def prepare(self, record: ClipRecord) -> None:
@@ -44,9 +46,10 @@ class Features:
                 np.save(temporary, self._computed(record))
 
     def load(self, record: ClipRecord) -> np.ndarray:
-        """(F (2 + CROPS), tokens, width) float16 of the clip's F frames: frames, crops by rank, guided crops.
+        """(F (2 + CROPS), tokens, width + 8 of motion) float16 of the clip's F frames.
 
-        Where there is no guided crop, what stands in its place is nothing. Raises UserError.
+        They are followed by the crops by rank and the guided crops; where there is none, nothing stands in its place.
+        Raises UserError.
         """
         path = self._path(record)
         try:
@@ -60,19 +63,19 @@ class Features:
         return int(hashlib.sha256(record.name.encode()).hexdigest()[:8], 16) / 2**32 < self._gray
 
     def _computed(self, record: ClipRecord) -> np.ndarray:
-        images, peaks, _ = seen(Clip.load(self.clips.path(record.name)))
-        if self.in_gray(record):
-            images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
-        found = self._encoded(clip_pictures(images, peaks))
-        guided = np.zeros_like(found[: len(images)])
+        view = ClipView(Clip.load(self.clips.path(record.name)), CROPS, self.in_gray(record))
+        found = self._encoded(view.pictures(), view.motion())
+        guided = np.zeros_like(found[: len(view.images)])
         points = {at: point for at, point in enumerate(guided_points(record)) if point is not None}
         if points:
-            pictures = clip_pictures([images[at] for at in points], [(point,) for point in points.values()], crops=1)
-            guided[list(points)] = self._encoded(pictures[len(points) :])
+            images = [view.images[at] for at in points]
+            pictures = clip_pictures(images, [(point,) for point in points.values()], crops=1)[len(points) :]
+            motion = np.stack([view.flow.crop(at, point) for at, point in points.items()])
+            guided[list(points)] = self._encoded(pictures, motion)
         return np.concatenate([found, guided])
 
-    def _encoded(self, pictures: np.ndarray) -> np.ndarray:
-        return encoded(self._session, pictures).astype(np.float16)
+    def _encoded(self, pictures: np.ndarray, motion: np.ndarray) -> np.ndarray:
+        return with_motion(encoded(self._session, pictures), motion).astype(np.float16)
 
     def _path(self, record: ClipRecord) -> Path:
         return self.folder / f"{record.name}{'.gray' if self.in_gray(record) else ''}.npy"

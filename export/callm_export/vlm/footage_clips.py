@@ -20,10 +20,10 @@ from callm_edge.events.evidence import JPEG_QUALITY
 from callm_edge.sources import open_source
 from callm_edge.stage1.backend import Backend
 from callm_edge.stage1.ring import SCORED, WINDOW
-from callm_edge.stage2.prompts import frame_indices
+from callm_edge.stage2.pictures import shown
 from callm_export.footage import clip_sources
 from callm_export.ground_truth import labelled_clips
-from callm_export.vlm.clip_set import ClipRecord, ClipSet
+from callm_export.vlm.clip_set import ClipRecord, ClipSet, held
 
 LEAST = 0.6  # of a clip's length: what a random stretch has at least, so that what is wrong in it is not cut out
 
@@ -86,17 +86,18 @@ class FootageClips:
         records = []
         for number, (first, stop) in enumerate(spans):
             name = f"{footage.name}-{number:02d}"
-            chosen = [frames[first + at] for at in frame_indices(stop - first)]
-            Clip(name, self._bundle_hash, 0.0, tuple(chosen)).save(self.clips.path(name))
+            kept = tuple(frames[first + at] for at in held(stop - first, fps))
+            Clip(name, self._bundle_hash, 0.0, kept).save(self.clips.path(name))
+            seen = [frames[first + at] for at in shown(stop - first)]
             records.append(
                 ClipRecord(
                     name=name,
                     group=footage.name,
-                    frames=tuple(frame.index for frame in chosen),
+                    frames=tuple(frame.index for frame in seen),
                     fps=fps,
                     abnormal=footage.abnormal,
                     size=size,
-                    peaks=tuple(frame.peaks for frame in chosen),
+                    peaks=tuple(frame.peaks for frame in seen),
                 )
             )
         self.clips.add(footage.name, records)

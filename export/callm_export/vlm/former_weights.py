@@ -60,7 +60,7 @@ def load_former(model: VideoLanguageModel, stage2: Path) -> None:
         for parameter in former.parameters():
             parameter.copy_(STD * torch.randn(parameter.shape, generator=generator))
     encoder = model.frame_encoder
-    shape = model.config.frames * (1 + crops), encoder.tokens, encoder.width
+    shape = model.config.frames * (1 + crops), encoder.tokens
     with tempfile.TemporaryDirectory() as folder:
         write_former(former, shape, Path(folder) / FORMER)
         known = _weights(Path(folder) / FORMER)

@@ -22,8 +22,8 @@ from callm_edge.events.evidence import JPEG_QUALITY
 from callm_edge.plaza import ANOMALIES, FPS, HEIGHT, WIDTH, Plaza
 from callm_edge.stage1.ingest import to_gray_256
 from callm_edge.stage1.scorer import SCORED, WINDOW, Scorer
-from callm_edge.stage2.prompts import frame_indices
-from callm_export.vlm.clip_set import ClipRecord, ClipSet
+from callm_edge.stage2.pictures import shown
+from callm_export.vlm.clip_set import ClipRecord, ClipSet, held
 from callm_export.vlm.movers import Movers
 
 ABNORMAL_SECONDS, NORMAL_SECONDS = 170.0, 62.0
@@ -44,7 +44,12 @@ class Stretch:
     @property
     def frames(self) -> list[int]:
         """The frames that stage 2 sees."""
-        return [self.first + at for at in frame_indices(self.last - self.first + 1)]
+        return [self.first + at for at in shown(self.last - self.first + 1)]
+
+    @property
+    def held(self) -> list[int]:
+        """The frames that its file holds."""
+        return [self.first + at for at in held(self.last - self.first + 1, FPS)]
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,8 @@ class PlazaClips:
         wanted = sorted({frame for stretch in stretches for frame in stretch.frames})
         # What stage 1 sees of each frame; of a draft nothing but the frame.
         before, after = (SCORED, WINDOW - SCORED - 1) if self._scorer else (0, 0)
-        needed = {at for frame in wanted for at in range(frame - before, frame + after + 1)}
+        kept = {frame for stretch in stretches for frame in stretch.held}
+        needed = kept | {at for frame in wanted for at in range(frame - before, frame + after + 1)}
         gray: dict[int, np.ndarray] = {}
         frames: dict[int, ClipFrame] = {}
         captions: dict[int, str] = {}
@@ -185,7 +191,7 @@ class PlazaClips:
         order = sorted(needed)
         for at, (image, truth) in zip(order, plaza.frames_at(needed), strict=True):
             gray[at] = to_gray_256(image)
-            if at in wanted:
+            if at in kept:
                 done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
                 assert done
                 frames[at] = ClipFrame(at, at / FPS, jpeg.tobytes())
@@ -200,8 +206,8 @@ class PlazaClips:
         records = []
         for number, stretch in enumerate(stretches):
             name = f"{group}-{number:02d}"
-            chosen = [frames[frame] for frame in stretch.frames]
-            Clip(name, self._bundle_hash, 0.0, tuple(chosen)).save(self.clips.path(name))
+            kept_frames = tuple(frames[frame] for frame in stretch.held)
+            Clip(name, self._bundle_hash, 0.0, kept_frames).save(self.clips.path(name))
             records.append(
                 ClipRecord(
                     name=name,
@@ -212,7 +218,7 @@ class PlazaClips:
                     kind=stretch.kind,
                     captions=tuple(dict.fromkeys(captions[frame] for frame in stretch.frames)),
                     size=(WIDTH, HEIGHT),
-                    peaks=tuple(frame.peaks for frame in chosen),
+                    peaks=tuple(frames[frame].peaks for frame in stretch.frames),
                     boxes=tuple(plaza.boxes(frame) for frame in stretch.frames),
                 )
             )

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from callm_edge.errors import UserError
 from callm_edge.stage2.prompts import ABNORMAL_QUESTION, frames_message
 from callm_edge.stage2.torch_model import VideoLanguageModel
+from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS
 from callm_edge.stage2.torch_model.video_former import MiniVideoFormer, VideoFormer
 from callm_export.checkpoint import Checkpoint, Progress
 from callm_export.instructions import example
@@ -52,7 +53,8 @@ class TuneRecipe:
     clips.) warm_up: share of all steps with a rising rate. head_weight: of the heads' losses
     beside the language model's; crop_weight: of the crops' among them.
     guided: share of clips that show crops elsewhere than at stage 1's peaks. noise: of features, in parts of their
-    standard deviation. message: whether the prompt tells the frames' times. validation_clips: at most, after an epoch.
+    standard deviation. still: share of clips whose motion is not told, as it is not known of pictures from elsewhere.
+    message: whether the prompt tells the frames' times. validation_clips: at most, after an epoch.
     """
 
     head_epochs: int = 20
@@ -69,6 +71,7 @@ class TuneRecipe:
     crop_weight: float = 0.5
     guided: float = 0.5
     noise: float = 0.1
+    still: float = 0.1
     message: bool = False
     seed: int = 0
     validation_clips: int = 80
@@ -106,7 +109,7 @@ def speak_up(former: VideoFormer) -> None:
     """
     embeddings = [former.frame_position.weight]
     if isinstance(former, MiniVideoFormer):
-        embeddings += [former.place, former.kind.weight]
+        embeddings += [former.place, former.kind.weight, former.from_motion.weight]
     for embedding in embeddings:
         nn.init.normal_(embedding, std=PLACE_STD)
 
@@ -155,7 +158,7 @@ class _Learner(nn.Module):
         if self.crop_head is None or not isinstance(former, MiniVideoFormer):
             return None
         frames = features.shape[1] // (1 + former.crops)
-        crops = features[:, frames:, former.cells :].flatten(2)
+        crops = features[:, frames:, former.cells :, :CELL_CHANNELS].flatten(2)
         logits: Tensor = self.crop_head(F.gelu(former.norm(former.from_pooled(crops))))
         return logits
 
@@ -296,6 +299,8 @@ class Tuning:
             row = row[: self.model.config.pictures]
             if self.recipe.noise:
                 row = row + rng.standard_normal(row.shape, np.float32) * (self.recipe.noise * row.std())
+            if rng.random() < self.recipe.still:
+                row[..., CELL_CHANNELS:] = 0
             rows.append(row)
             shown.append(showing[: self.model.config.pictures // len(lesson.record.frames) - 1])
         return torch.from_numpy(np.stack(rows)), np.stack(shown)

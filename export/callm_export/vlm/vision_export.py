@@ -1,7 +1,7 @@
 """The vision parts of the branch as ONNX, checked against torch: what a bundle's stage2 folder holds of them.
 
 vision.onnx: `pictures` uint8 (N, S, S, 3) RGB -> `features` float32 (N, tokens, width), N free.
-former.onnx: `features` float32 (1, pictures, tokens, width) -> `queries` float32 (1, 32, llm_width).
+former.onnx: `features` float32 (1, pictures, tokens, width + 8 of motion) -> `queries` float32 (1, 32, llm_width).
 
 Both are stored small (small_weights.py): the encoder mostly in 8 bits, since whoever tunes sees through the same file;
 the former in half precision.
@@ -22,7 +22,7 @@ from callm_edge.errors import UserError
 from callm_edge.stage1.ort_session import cpu_session
 from callm_edge.stage2.spec import FORMER, VISION
 from callm_edge.stage2.torch_model import VideoLanguageModel
-from callm_edge.stage2.torch_model.video_former import VideoFormer
+from callm_edge.stage2.torch_model.video_former import MiniVideoFormer, VideoFormer
 from callm_export.vlm.small_weights import shrink
 
 # Of the largest value: of the graph as it comes, and with its weights in 8 bits and in half precision.
@@ -46,12 +46,13 @@ def export_encoder(model: VideoLanguageModel, path: Path) -> float:
 def export_former(model: VideoLanguageModel, path: Path) -> float:
     """Write former.onnx; see `export_encoder`."""
     encoder = model.frame_encoder
-    return write_former(model.video_former, (model.config.pictures, encoder.tokens, encoder.width), path)
+    return write_former(model.video_former, (model.config.pictures, encoder.tokens), path)
 
 
-def write_former(former: VideoFormer, shape: tuple[int, int, int], path: Path) -> float:
-    """The same of a former alone. shape: of its features, (pictures, tokens, width)."""
-    features = torch.from_numpy(np.random.default_rng(0).standard_normal((1, *shape), np.float32))
+def write_former(former: VideoFormer, shape: tuple[int, int], path: Path) -> float:
+    """The same of a former alone. shape: of its features, (pictures, tokens)."""
+    width = former.WIDTH if isinstance(former, MiniVideoFormer) else former.qformer.config.hidden_size
+    features = torch.from_numpy(np.random.default_rng(0).standard_normal((1, *shape, width), np.float32))
     _export(former, path, features, "features", "queries", batched=False)
     _checked(path, former, "features", features, TOLERANCE)
     shrink(path, eight_bits=False)

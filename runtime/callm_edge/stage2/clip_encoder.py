@@ -9,6 +9,7 @@ import numpy as np
 
 from callm_edge.errors import BundleError
 from callm_edge.stage1.ort_session import cpu_session
+from callm_edge.stage2.motion import CHANNELS
 from callm_edge.stage2.prompts import FRAMES
 from callm_edge.stage2.spec import FORMER, SPEC, VISION, Stage2Spec
 
@@ -20,6 +21,18 @@ def encoded(session: Any, pictures: np.ndarray) -> np.ndarray:
     name = session.get_inputs()[0].name
     parts = [session.run(None, {name: pictures[at : at + AT_ONCE]})[0] for at in range(0, len(pictures), AT_ONCE)]
     return np.concatenate(parts)
+
+
+def with_motion(features: np.ndarray, motion: np.ndarray | None) -> np.ndarray:
+    """(N, tokens, width) of pictures, and (N, cells, 8) of how they move -> (N, tokens, width + 8).
+
+    The first tokens are the cells. None: nothing is known to move.
+    """
+    joined = np.zeros((*features.shape[:2], features.shape[2] + CHANNELS), features.dtype)
+    joined[..., : features.shape[2]] = features
+    if motion is not None:
+        joined[:, : motion.shape[1], features.shape[2] :] = motion
+    return joined
 
 
 class ClipEncoder:
@@ -40,6 +53,8 @@ class ClipEncoder:
                 f"{FORMER} reads {read} pictures, {SPEC} says {pictures}",
                 "Copy the bundle again",
             )
+        width_read, width_given = self._former.get_inputs()[0].shape[3], self._vision.get_outputs()[0].shape[2]
+        self._moving = width_read == width_given + CHANNELS  # of branches tuned by earlier versions it is not
         given = self.width = int(self._former.get_outputs()[0].shape[-1])
         if width is not None and given != width:
             raise BundleError(
@@ -48,9 +63,13 @@ class ClipEncoder:
                 "Tune the branch with the language model that is in the bundle",
             )
 
-    def features(self, pictures: np.ndarray) -> np.ndarray:
-        """(N, S, S, 3) RGB uint8, of one clip or of several -> (N, tokens, width of a token) float."""
-        return encoded(self._vision, pictures)
+    def features(self, pictures: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
+        """(N, S, S, 3) RGB uint8 and (N, cells, 8) of them -> (N, tokens, width of a token) float.
+
+        motion: None where it is not known, as of pictures from elsewhere.
+        """
+        found = encoded(self._vision, pictures)
+        return with_motion(found, motion) if self._moving else found
 
     def queries(self, features: np.ndarray) -> np.ndarray:
         """Features of one clip's pictures -> (32, width) float32."""

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from callm_edge.events.clip import Clip, ClipFrame
+from callm_edge.events.clip import Clip
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder, State
 from callm_edge.stage2.ledger import Ledger
-from callm_edge.stage2.pictures import clip_pictures, shown
 from callm_edge.stage2.prompts import NO, YES, Prompt, frames_message, template
 from callm_edge.stage2.spec import LLM, Stage2Spec
+from callm_edge.stage2.view import ClipView
 
 ANSWER_TOKENS = 96  # of a free question
 
@@ -65,16 +65,16 @@ class DeviceBranch:
 
     def _see(self, clip: Clip, ledger: Ledger) -> _Seen:
         """What of a prompt is the same for every question: all up to the end of the video, read once."""
-        frames = [clip.frames[at] for at in shown(len(clip.frames))]
-        pictures = clip_pictures(
-            [frame.image() for frame in frames], [frame.peaks for frame in frames], self._encoder.crops
-        )
+        view = ClipView(clip, self._encoder.crops)
+        pictures = view.pictures()
         ledger.step("pictures")
-        features = self._encoder.features(pictures)
+        motion = view.motion()
+        ledger.step("motion")
+        features = self._encoder.features(pictures, motion)
         ledger.step("encode")
         video = self._encoder.queries(features)
         ledger.step("qformer")
-        seen = _Seen(self._message(frames))
+        seen = _Seen(frames_message(view.times_s) if self._spec.message else "")
         before = self._prompt(seen, self._spec.abnormal_question).before
         seen.state = self._decoder.prefill(np.concatenate([self._decoder.embed(before), video]), room=0)
         ledger.step("prefill")
@@ -97,11 +97,6 @@ class DeviceBranch:
 
     def _prompt(self, seen: _Seen, question: str) -> Prompt:
         return self._template.prompt(self._decoder.tokenizer, question, seen.message)
-
-    def _message(self, frames: list[ClipFrame]) -> str:
-        if not self._spec.message:
-            return ""
-        return frames_message([frame.time - frames[0].time for frame in frames])
 
 
 @dataclass

@@ -1,7 +1,4 @@
-"""What stage 2 sees of a clip: 8 uniform frames, and of each the crops around the peaks of its error map.
-
-The same on the device, in tuning and in evaluation, so that the branch is asked what it was taught.
-"""
+"""Pictures of a clip for stage 2: 8 uniform frames, and of each the crops around the peaks of its error map."""
 
 from __future__ import annotations
 
@@ -49,11 +46,15 @@ def with_crops(pictures: np.ndarray, crops: int) -> np.ndarray:
 
 def crop(image: np.ndarray, point: Point) -> np.ndarray:
     """The square of 0.4 of the shorter side around `point`, moved to lie inside of the image: a view."""
-    height, width = image.shape[:2]
-    side = max(1, round(CROP * min(height, width)))
-    x = int(np.clip(round(point[0] - side / 2), 0, width - side))
-    y = int(np.clip(round(point[1] - side / 2), 0, height - side))
+    x, y, side = crop_square((image.shape[1], image.shape[0]), point)
     return image[y : y + side, x : x + side]
+
+
+def crop_square(size: tuple[int, int], point: Point) -> tuple[int, int, int]:
+    """Left, top and side of that square in a picture of `size` (width, height)."""
+    side = max(1, round(CROP * min(size)))
+    x, y = (int(np.clip(round(at - side / 2), 0, edge - side)) for at, edge in zip(point, size, strict=True))
+    return x, y, side
 
 
 def crop_points(

@@ -25,9 +25,9 @@ from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Unreachable
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.ledger import Ledger
-from callm_edge.stage2.pictures import clip_pictures, shown
 from callm_edge.stage2.prompts import NO, YES
 from callm_edge.stage2.spec import Stage2Spec
+from callm_edge.stage2.view import ClipView
 
 _logger = logging.getLogger(__name__)
 
@@ -120,8 +120,8 @@ class RemoteBranch:
 
     def _see(self, clip: Clip, ledger: Ledger) -> list[Part]:
         """What of the clip goes to the server."""
-        frames = [clip.frames[at] for at in shown(len(clip.frames))]
-        pictures = clip_pictures([frame.image() for frame in frames], [frame.peaks for frame in frames], self._crops)
+        view = ClipView(clip, self._crops)
+        pictures = view.pictures()
         if self._encoder is None:
             parts = [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures]
             ledger.step("pictures")
@@ -129,7 +129,9 @@ class RemoteBranch:
         ledger.step("pictures")
         self._check_embeddings(self._encoder.width)
         ledger.step("network")
-        features = self._encoder.features(pictures)
+        motion = view.motion()
+        ledger.step("motion")
+        features = self._encoder.features(pictures, motion)
         ledger.step("encode")
         part = embeddings_part(self._encoder.queries(features))
         ledger.step("qformer")

@@ -37,6 +37,7 @@ def test_with_a_branch_every_stage_of_it_is_measured(tiny_cascade: Bundle, tmp_p
         "decision",
         "evidence, JPEG",
         "clip packing",
+        "motion",
         "stage 1, 2-2-2-2, shared",
         "stage 1 at stride 8, 2-2-2-2, shared",
         "stage 1 in batches of 4, 2-2-2-2, onnxruntime",

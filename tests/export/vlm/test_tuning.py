@@ -54,7 +54,7 @@ class Drawn:
     def load(self, record: ClipRecord) -> np.ndarray:
         self.loads += 1
         rng = np.random.default_rng(list(record.name.encode()))
-        features = rng.standard_normal((40, 53, 320)).astype(np.float16)
+        features = rng.standard_normal((40, 53, 328)).astype(np.float16)
         if record.abnormal:
             features[8:, :, :160] += 2
         return features
@@ -176,6 +176,15 @@ def test_the_frozen_part_is_in_what_the_processor_is_fast_in(
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_it)
     assert frozen_dtype(None) == chosen
     assert frozen_dtype("bfloat16") == torch.bfloat16, "whoever names one gets it"
+
+
+@pytest.mark.parametrize(("still", "told"), [(0.0, 12), (0.5, None), (1.0, 0)])
+def test_of_a_share_of_the_clips_motion_is_not_told(tmp_path: Path, still: float, told: int | None) -> None:
+    run = tuning(tmp_path, replace(RECIPE, still=still, noise=0.0))
+    features, _ = run._features(run.lessons, [np.random.default_rng(at) for at in range(len(run.lessons))])
+    moving = (features[..., 320:] != 0).flatten(1).any(1)
+    assert (features[..., :320] != 0).flatten(1).any(1).all()
+    assert 0 < int(moving.sum()) < 12 if told is None else int(moving.sum()) == told
 
 
 def test_full_frames_alone(tmp_path: Path) -> None:

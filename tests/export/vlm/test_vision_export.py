@@ -14,10 +14,9 @@ pytest.importorskip("onnx", reason="the extra 'train' is not installed")
 from callm_edge.errors import UserError  # noqa: E402
 from callm_edge.events.clip import Clip  # noqa: E402
 from callm_edge.stage1.ort_session import cpu_session  # noqa: E402
-from callm_edge.stage2.clip_encoder import encoded  # noqa: E402
-from callm_edge.stage2.pictures import clip_pictures  # noqa: E402
+from callm_edge.stage2.clip_encoder import encoded, with_motion  # noqa: E402
 from callm_edge.stage2.torch_model import VideoLanguageModel  # noqa: E402
-from callm_export.vlm.clip_set import seen  # noqa: E402
+from callm_edge.stage2.view import ClipView  # noqa: E402
 from callm_export.vlm.features import Features  # noqa: E402
 from callm_export.vlm.vision_export import export_encoder, export_former, export_vision  # noqa: E402
 
@@ -54,7 +53,7 @@ def test_contract(tmp_path: Path) -> None:
     [found] = session.run(None, {"pictures": np.zeros((3, 224, 224, 3), np.uint8)})
     assert (found.shape, found.dtype) == ((3, 53, 320), np.float32)
     session = cpu_session(tmp_path / "former.onnx", 1)
-    [found] = session.run(None, {"features": np.zeros((1, 32, 53, 320), np.float32)})
+    [found] = session.run(None, {"features": np.zeros((1, 32, 53, 328), np.float32)})
     assert (found.shape, found.dtype) == ((1, 32, 32), np.float32)
 
 
@@ -76,9 +75,9 @@ def test_features(make_clips: MakeClips, vision: Path) -> None:
         features.prepare(record)
     record, normal = clips.records()
     found = features.load(record)
-    assert (found.shape, found.dtype) == ((40, 53, 320), np.float16)
-    images, peaks, _ = seen(Clip.load(clips.path("a")))
-    wanted = encoded(cpu_session(vision, 1), clip_pictures(images, peaks))
+    assert (found.shape, found.dtype) == ((40, 53, 328), np.float16)
+    view = ClipView(Clip.load(clips.path("a")))
+    wanted = with_motion(encoded(cpu_session(vision, 1), view.pictures()), view.motion())
     assert np.abs(found[:32] - wanted).max() <= 2e-3 * np.abs(wanted).max()
     # Guided where all of stage 1's crops miss it, in the first two frames only.
     assert [bool(found[32 + at].any()) for at in range(8)] == [True, True, *[False] * 6]

@@ -226,7 +226,7 @@ def test_events_get_a_verdict_with_its_ledger(tmp_path: Path, tiny_cascade: Bund
     assert set(verdict) == VERDICT_KEYS
     assert (verdict["type"], verdict["event_id"], verdict["abnormal"]) == ("verdict", event["id"], True)
     assert verdict["answered_by"] == "device"
-    assert list(verdict["ledger_ms"])[:3] == ["waited", "pictures", "encode"]  # type: ignore[call-overload]
+    assert list(verdict["ledger_ms"])[:3] == ["waited", "pictures", "motion"]  # type: ignore[call-overload]
     assert (summary["events"], summary["verdicts"]) == (1, 1)
 
     def events(*words: str) -> str:

@@ -77,7 +77,7 @@ def test_the_server_judges_as_the_device_does(
     assert (verdict.event_id, verdict.abnormal, verdict.answered_by) == ("e1", True, branch.name)
     assert verdict.reason == "the server alone is asked"
     assert "".join(said).strip() == verdict.explanation
-    steps = ["pictures", "network", "encode", "qformer"] if private else ["pictures", "network"]
+    steps = ["pictures", "network", "motion", "encode", "qformer"] if private else ["pictures", "network"]
     assert list(verdict.ledger_ms) == [*steps, "explanation"]
     device = DeviceBranch(tiny_folder, threads=1).judge(CLIP)
     # JPEG and half precision change a number a little; a 'yes' beyond the likeliest 20 tokens counts 0 at the server.

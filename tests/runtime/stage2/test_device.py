@@ -32,7 +32,7 @@ def test_yes_brings_an_explanation_and_the_steps_it_took(branch_folder: Path) ->
     assert verdict.abnormal
     assert (verdict.event_id, verdict.answered_by, verdict.reason) == ("e1", "device", "this device alone is asked")
     assert verdict.explanation == "".join(said).strip() != ""
-    assert list(verdict.ledger_ms) == ["pictures", "encode", "qformer", "prefill", "answer", "decode"]
+    assert list(verdict.ledger_ms) == ["pictures", "motion", "encode", "qformer", "prefill", "answer", "decode"]
     assert all(ms >= 0 for ms in verdict.ledger_ms.values())
 
 

@@ -6,8 +6,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
+from callm_edge.stage2.motion import CHANNELS
 from callm_edge.stage2.torch_model.config import VideoFormerConfig
 from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS, HEAD
 
@@ -40,16 +42,28 @@ class VideoFormer(nn.Module):
         """(B, pictures, tokens, width) -> (B, queries, llm_width)."""
         return self.attend(features, torch.arange(features.shape[1], device=features.device))
 
-    def attend(self, features: Tensor, times: Tensor) -> Tensor:
-        """(B, P, tokens, hidden) whose picture p was seen at frame times[p] -> (B, queries, llm_width)."""
+    def attend(self, features: Tensor, times: Tensor, asked: Tensor | None = None) -> Tensor:
+        """(B, P, tokens, hidden) whose picture p was seen at frame times[p] -> (B, queries, llm_width).
+
+        asked: (B, 1, hidden), added to the queries.
+        """
         placed = features + self.frame_position(times)[None, :, None, :]
         queries = self.query_tokens.expand(placed.shape[0], -1, -1)
+        if asked is not None:
+            queries = queries + asked
         hidden = self.qformer(query_embeds=queries, encoder_hidden_states=placed.flatten(1, 2)).last_hidden_state
         return cast(Tensor, self.projection(hidden))
 
 
 class MiniVideoFormer(VideoFormer):
-    """The same above EfficientNet's cells: each says where in the picture it lies, and whether that is a crop."""
+    """The same above EfficientNet's cells: each says where in its picture it lies, whether that is a crop, and how what
+    it shows moves.
+
+    The pooled token hears of the motion of all cells: whether a way is wrong is a matter of where. So do the queries,
+    of all frames: among 1600 tokens they would find it late.
+    """
+
+    WIDTH = CELL_CHANNELS + CHANNELS  # of a token: the encoder's, and motion
 
     def __init__(self, config: VideoFormerConfig, llm_width: int, cells: int, crops: int) -> None:
         super().__init__(config, llm_width)
@@ -59,23 +73,36 @@ class MiniVideoFormer(VideoFormer):
         self.norm = nn.LayerNorm(config.hidden)
         self.place = nn.Parameter(torch.empty(cells + 1, config.hidden).normal_(std=INITIAL_STD))
         self.kind = nn.Embedding(2, config.hidden)
+        self.from_motion = nn.Linear(CHANNELS, config.hidden, bias=False)
+        self.from_motions = nn.Linear(CHANNELS * cells, config.hidden, bias=False)
+        self.to_queries = nn.Linear(config.hidden, config.hidden, bias=False)
         for embedding in (self.frame_position, self.kind):
             nn.init.normal_(embedding.weight, std=INITIAL_STD)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, P, cells + 4, 320), all frames and then all crops, by rank -> (B, queries, llm_width)."""
+        """(B, P, cells + 4, 328), all frames and then all crops, by rank -> (B, queries, llm_width).
+
+        320 wide, as of the encoder alone: nothing is known to move.
+        """
+        if features.shape[3] == CELL_CHANNELS:
+            features = F.pad(features, (0, CHANNELS))
         pictures = features.shape[1]
         frames = pictures // (1 + self.crops)
         features = features.to(self.from_cell.weight.dtype)
+        features, motion = features[..., :CELL_CHANNELS], features[:, :, : self.cells, CELL_CHANNELS:]
+        motions = self.from_motions(motion.flatten(2))
+        moved = torch.cat([self.from_motion(motion), motions[:, :, None]], dim=2)
         cells = self.from_cell(features[:, :, : self.cells])
         pooled = self.from_pooled(features[:, :, self.cells :].flatten(2))[:, :, None]
         at = torch.arange(pictures, device=features.device)
         hidden = (
             self.norm(torch.cat([cells, pooled], dim=2))
+            + moved
             + self.place
             + self.kind((at >= frames).long())[None, :, None, :]
         )
-        return self.attend(hidden, at % frames)
+        asked = self.to_queries(F.gelu(motions[:, :frames])).mean(1, keepdim=True)
+        return self.attend(hidden, at % frames, asked)
 
     @torch.no_grad()
     def match_scale(self, embeddings: Tensor) -> None:

@@ -3,7 +3,7 @@ import { at, complaint, el, moment, post } from './dom.js';
 import { Clip } from './clip.js';
 
 export const SCENES = { light: 'the light was switched', defocused: 'out of focus', moved: 'the camera was moved', covered: 'the camera is covered' };
-export const STEPS = { waited: 'waiting', pictures: 'pictures', encode: 'vision encoder', qformer: 'Q-Former', prefill: 'prefill',
+export const STEPS = { waited: 'waiting', pictures: 'pictures', motion: 'motion', encode: 'vision encoder', qformer: 'Q-Former', prefill: 'prefill',
   answer: 'yes or no', decode: 'explanation', network: 'network', request: 'request', server: 'server' };
 
 export class Detail {

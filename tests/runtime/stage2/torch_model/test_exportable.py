@@ -52,7 +52,7 @@ def test_mini(crops: int) -> None:
     config = MiniConfig(crops=crops)
     encoder = LiteGrid().eval()
     former = MiniVideoFormer(config.video, 64, encoder.cells, crops).eval()
-    features = torch.randn(2, config.pictures, encoder.tokens, encoder.width)
+    features = torch.randn(2, config.pictures, encoder.tokens, former.WIDTH)
     agree(former, features[:1], features)
     if crops:
         pictures = torch.randint(0, 256, (2, 224, 224, 3)).to(torch.uint8)

@@ -83,6 +83,18 @@ def test_pictures_are_told_apart(mini: VideoLanguageModel, features: torch.Tenso
     assert (mini.video_queries(moved) - before).abs().max() > 1e-5
 
 
+def test_motion_counts_where_it_is_known(mini: VideoLanguageModel, features: torch.Tensor) -> None:
+    before = mini.video_queries(features)
+    still = torch.nn.functional.pad(features, (0, 8))
+    assert torch.allclose(mini.video_queries(still), before, atol=1e-6), "not known is nothing"
+    moved = still.clone()
+    moved[:, 3, 10, 320] = 1
+    assert (mini.video_queries(moved) - before).abs().max() > 1e-5
+    there = still.clone()
+    there[:, 3, 40, 320] = 1
+    assert (mini.video_queries(moved) - mini.video_queries(there)).abs().max() > 1e-5, "it counts where"
+
+
 def test_cached_features_in_half_precision_do(mini: VideoLanguageModel, features: torch.Tensor) -> None:
     whole, half = mini.video_queries(features), mini.video_queries(features.half())
     assert (whole - half).abs().max() < 0.01 * whole.abs().max()

@@ -12,7 +12,8 @@ import click
     "--data",
     required=True,
     metavar="FOLDER|plaza",
-    help="Footage: a folder as for evaluate (test/ with labels.npz, normal clips in train/), or plaza.",
+    help="Footage: a folder as for evaluate (test/ with labels.npz, normal clips in train/), one of normal footage "
+    "alone, or plaza.",
 )
 @click.option(
     "--out",
@@ -31,7 +32,7 @@ import click
 @click.option("--clips", type=click.IntRange(2), default=2000, show_default=True, help="Of the plaza: how many.")
 @click.option("--part", metavar="K/N", help="Of a folder: the K-th of N parts, clip by clip in turn.")
 @click.option("--stretches", type=click.IntRange(0), default=8, show_default=True, help="Of a folder: random, of each.")
-@click.option("--normal", type=click.IntRange(1), help="Of a folder: clips of train/.  [default: as many as in test/]")
+@click.option("--normal", type=click.IntRange(1), help="Of a folder: normal clips.  [default: as many as in test/]")
 @click.option("--bundle", metavar="NAME|DIR", help="Whose stage 1 points at the crops.  [default: plaza, else ped2]")
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Of folders of images.  [default: 25]")
 @click.option(

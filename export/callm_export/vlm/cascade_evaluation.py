@@ -11,6 +11,7 @@ from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Branch
+from callm_export.metrics import auc
 from callm_export.vlm.clip_set import ClipRecord, ClipSet
 from callm_export.vlm.wording import named_kinds
 
@@ -51,6 +52,14 @@ class CascadeEvaluation:
     @property
     def balanced_accuracy(self) -> float:
         return (self.hit_rate + 1 - self.false_positive_rate) / 2
+
+    @property
+    def auc(self) -> float:
+        """Area under the curve of P(yes): how well clips are told apart by it, whatever the threshold."""
+        truth = np.array([judged.record.abnormal for judged in self.clips])
+        found = auc(truth, -np.array([judged.verdict.probability for judged in self.clips]))
+        assert found is not None  # there are clips of both classes
+        return found
 
     @property
     def named_right(self) -> float | None:
@@ -97,6 +106,7 @@ class CascadeEvaluation:
             "balanced_accuracy": round(self.balanced_accuracy, 6),
             "hit_rate": round(self.hit_rate, 6),
             "false_positive_rate": round(self.false_positive_rate, 6),
+            "auc": round(self.auc, 6),
             "named_right": None if self.named_right is None else round(self.named_right, 6),
             "named_right_of_found": None if self.named_right_of_found is None else round(self.named_right_of_found, 6),
             "clips": len(self.clips),

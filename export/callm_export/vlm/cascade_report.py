@@ -68,6 +68,7 @@ def print_cascade(result: CascadeEvaluation, console: Console) -> None:
     table.add_row("Balanced accuracy", percent(result.balanced_accuracy), "mean of hits and of normal clips let pass")
     table.add_row("Hit rate", percent(result.hit_rate), "abnormal clips judged abnormal")
     table.add_row("False positives", percent(result.false_positive_rate), "normal clips judged abnormal")
+    table.add_row("AUC", percent(result.auc), "of the probability of yes, whatever the threshold")
     table.add_row("Named right", percent(result.named_right), "abnormal clips whose explanation names the kind")
     table.add_row("Named right of hits", percent(result.named_right_of_found), "the same among the hits")
     steps = result.median_ms()

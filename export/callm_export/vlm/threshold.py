@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LET_PASS = 0.9  # share of normal clips, where the threshold is chosen by them alone
+
 
 def balanced_accuracy(truth: np.ndarray, found: np.ndarray) -> float:
     """Mean of the shares of abnormal and of normal clips that were judged rightly; both (N,) bool."""
@@ -28,3 +30,15 @@ def best_threshold(truth: np.ndarray, probability: np.ndarray) -> float:
     above = known[widest] if widest < len(known) else 1.0
     below = known[widest - 1] if widest > 0 else -1.0
     return float(middle if below < middle <= above else above)
+
+
+def normal_threshold(probability: np.ndarray) -> float:
+    """The threshold, in 0..1, that lets nine of ten normal clips pass, where there are no others.
+
+    It lies halfway to the first of the clips that do not pass. probability: (N,) of 'yes', N at least 1.
+    """
+    known = np.sort(probability)
+    above = int(np.ceil(LET_PASS * len(known)))
+    below, first = known[above - 1], known[above] if above < len(known) else 1.0
+    # What lies on the threshold does not pass.
+    return min(1.0, max(float((below + first) / 2), float(np.nextafter(below, 2))))

@@ -23,7 +23,7 @@ from callm_export.vlm.clip_set import ClipSet
 from callm_export.vlm.clip_work import with_bar
 from callm_export.vlm.features import Features
 from callm_export.vlm.lessons import Lesson, read_lessons
-from callm_export.vlm.threshold import balanced_accuracy, best_threshold
+from callm_export.vlm.threshold import LET_PASS, balanced_accuracy, best_threshold, normal_threshold
 from callm_export.vlm.tuning import Step, Tuning, weights_mark
 from callm_export.vlm.vision_export import export_encoder, export_former
 
@@ -111,14 +111,19 @@ def finish(
     else:
         truth, probability = tuning.probabilities(tuning.validation)
     calibration: dict[str, Any] = {"clips": len(truth), "by": "device" if decoder else "torch"}
+    threshold = spec.threshold
     if truth.any() and not truth.all():
         threshold = best_threshold(truth, probability)
         calibration["balanced_accuracy"] = round(balanced_accuracy(truth, probability >= threshold), 4)
-        training = {**spec.training, "calibration": calibration}
-        spec = spec.model_copy(update={"threshold": threshold, "training": training})
-        spec.write(folder / STAGE2)
+    elif len(truth) and not truth.any():
+        threshold = normal_threshold(probability)
+        calibration["normal_let_pass"] = LET_PASS
+        console.print(f"[yellow]All validation clips are normal:[/] the threshold lets {LET_PASS:.0%} of them pass")
     else:
-        console.print("[yellow]The threshold stays 0.5:[/] there are no validation clips of both classes")
+        console.print("[yellow]The threshold stays 0.5:[/] there are no normal validation clips")
+    training = {**spec.training, "calibration": calibration}
+    spec = spec.model_copy(update={"threshold": threshold, "training": training})
+    spec.write(folder / STAGE2)
     return {
         "threshold": round(spec.threshold, 6),
         "validation_clips": len(truth),

@@ -69,6 +69,14 @@ def test_parts_and_a_second_run(tmp_path: Path, footage: Path) -> None:
         run("--data", footage, "--out", out, "--part", "3/2")
 
 
+def test_normal_footage_alone(tmp_path: Path, footage: Path) -> None:
+    report = run("--data", footage / "train", "--out", tmp_path / "out", "--stretches", "1")
+    assert (report["clips"], report["abnormal"]) == (4, 0)
+    assert (
+        run("--data", footage / "train", "--out", tmp_path / "few", "--stretches", "0", "--normal", "1")["clips"] == 1
+    )
+
+
 def test_nothing_says_what_is_wrong(tmp_path: Path, footage: Path) -> None:
     with pytest.raises(UserError, match="nothing says how"):
         run("--data", footage, "--out", tmp_path / "out", "--stretches", "0")

@@ -24,7 +24,8 @@ class Told:
 
     def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
         answer = self.answers.get(clip.event_id, "")
-        return Verdict(clip.event_id, bool(answer), 0.5, answer, self.name, "", {"encode": 2.0, "decode": 4.0})
+        probability = 0.2 + 0.1 * len(answer) / 40 + 0.5 * bool(answer)
+        return Verdict(clip.event_id, bool(answer), probability, answer, self.name, "", {"encode": 2.0, "decode": 4.0})
 
     def ask(self, clip: Clip, question: str) -> Iterator[str]:
         yield ""
@@ -49,6 +50,7 @@ def test_rates(judged: CascadeEvaluation) -> None:
     assert judged.hit_rate == pytest.approx(3 / 4)
     assert judged.false_positive_rate == pytest.approx(1 / 2)
     assert judged.balanced_accuracy == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert judged.auc == pytest.approx(6 / 8)  # of 8 pairs two are ties, and one is the wrong way round
     assert judged.named_right == pytest.approx(2 / 4)
     assert judged.named_right_of_found == pytest.approx(2 / 3)
     assert judged.by_kind() == {"cyclist": (1, 1, 1), "fall": (2, 2, 1), "runner": (1, 0, 0)}
@@ -56,7 +58,16 @@ def test_rates(judged: CascadeEvaluation) -> None:
 
 
 def test_the_contract_for_machines(judged: CascadeEvaluation) -> None:
-    wanted = {"balanced_accuracy", "hit_rate", "false_positive_rate", "named_right", "clips", "dataset", "bundle"}
+    wanted = {
+        "balanced_accuracy",
+        "hit_rate",
+        "false_positive_rate",
+        "auc",
+        "named_right",
+        "clips",
+        "dataset",
+        "bundle",
+    }
     assert wanted <= judged.to_dict().keys()
     assert judged.to_dict()["clips"] == 6
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callm_export.vlm.threshold import balanced_accuracy, best_threshold
+from callm_export.vlm.threshold import balanced_accuracy, best_threshold, normal_threshold
 
 CLIPS = st.lists(st.tuples(st.booleans(), st.floats(0.001, 0.999)), min_size=2, max_size=30).filter(
     lambda rows: len({truth for truth, _ in rows}) == 2
@@ -38,3 +38,18 @@ def test_far_from_both_classes() -> None:
 def test_balanced_accuracy_does_not_depend_on_the_share() -> None:
     truth = np.array([True, False, False, False])
     assert balanced_accuracy(truth, np.array([True, True, False, False])) == pytest.approx((1 + 2 / 3) / 2)
+
+
+@given(st.lists(st.floats(0, 0.999), min_size=1, max_size=60))
+def test_nine_of_ten_normal_clips_pass(rows: list[float]) -> None:
+    probability = np.array(rows)
+    threshold = normal_threshold(probability)
+    assert 0 < threshold <= 1
+    assert (probability < threshold).mean() >= 0.9
+    last = np.sort(probability)[int(np.ceil(0.9 * len(rows))) - 1]
+    assert (probability < threshold).sum() == (probability <= last).sum(), "and none that need not"
+
+
+def test_halfway_to_the_first_that_does_not_pass() -> None:
+    assert normal_threshold(np.linspace(0.1, 1.0, 10)) == pytest.approx(0.95)
+    assert normal_threshold(np.array([0.4])) == pytest.approx(0.7)

@@ -63,6 +63,26 @@ def test_the_device_s_own_answers_set_the_threshold(
     assert spec.training["calibration"] == {"clips": 4, "by": "device", "balanced_accuracy": 1.0}
 
 
+def test_normal_clips_alone_set_the_threshold_too(
+    tmp_path: Path, make_clips: MakeClips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = make_clips({"c": None, "d": None})
+    run = tuning(tmp_path)
+    features: Any = Known(clips)
+    run.validation = [(Lesson(record, ()), features) for record in clips.records()]
+    report = tune_run.finish(run, ["clips"], "tiny", Console(quiet=True))
+    _, probability = run.probabilities(run.validation)
+    assert probability.max() < report["threshold"] == pytest.approx((probability.max() + 1) / 2, abs=1e-6)
+    assert Stage2Spec.read(tmp_path / "stage2").training["calibration"]["normal_let_pass"] == 0.9
+    assert report["validation_balanced_accuracy"] is None
+
+
+def test_nothing_to_calibrate_on(tmp_path: Path) -> None:
+    run = tuning(tmp_path)
+    run.validation = []
+    assert tune_run.finish(run, ["clips"], "tiny", Console(quiet=True))["threshold"] == 0.5
+
+
 def test_without_a_decoder_torch_answers(tmp_path: Path) -> None:
     run = tuning(tmp_path)
     report = tune_run.finish(run, ["clips"], "tiny", Console(quiet=True))

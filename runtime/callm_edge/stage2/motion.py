@@ -49,18 +49,20 @@ class Motion:
 
     def __init__(self, frames: Sequence[ClipFrame], seen: Sequence[int], images: Sequence[np.ndarray]) -> None:
         times = [frame.time for frame in frames]
-        self._flows, self._sizes = [], [(image.shape[1], image.shape[0]) for image in images]
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._sizes = [(image.shape[1], image.shape[0]) for image in images]
+        self._flows: list[np.ndarray] = []  # (h, w, 4) to the right, down, left and up
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         for at, image in zip(seen, images, strict=True):
             other = follower(times, at)
             if other is None:
-                self._flows.append(np.zeros((*_KEPT[::-1], 2), np.float32))
+                self._flows.append(np.zeros((*_KEPT[::-1], 4), np.float32))
                 continue
-            moved = flow.calc(_small(image), _small(frames[other].image()), None)  # type: ignore[call-overload]
+            moved = dis.calc(_small(image), _small(frames[other].image()), None)  # type: ignore[call-overload]
             seconds = times[other] - times[at]
             moved = cv2.resize(moved, _KEPT, interpolation=cv2.INTER_AREA) / (seconds * _SIZE[0])
             speed = np.linalg.norm(moved, axis=2, keepdims=True)
-            self._flows.append(moved * np.maximum(0, 1 - _STILL / np.maximum(speed, _STILL)))
+            moved *= np.maximum(0, 1 - _STILL / np.maximum(speed, _STILL))
+            self._flows.append(np.concatenate([np.maximum(moved, 0), np.maximum(-moved, 0)], axis=2))
 
     def frame(self, number: int) -> np.ndarray:
         """Cells of a whole frame, by its number among the seen ones.
@@ -87,11 +89,10 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 
 def _cells(flow: np.ndarray) -> np.ndarray:
-    """(h, w, 2) -> (49, 8)"""
-    ways = np.concatenate([np.maximum(flow, 0), np.maximum(-flow, 0)], axis=2)
+    """(h, w, 4) -> (49, 8)"""
     fine = GRID * _FINE
     shrinks = min(flow.shape[:2]) >= fine
-    ways = cv2.resize(ways, (fine, fine), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    blocks = ways.reshape(GRID, _FINE, GRID, _FINE, 4).transpose(0, 2, 1, 3, 4).reshape(GRID * GRID, _FINE**2, 4)
+    flow = cv2.resize(flow, (fine, fine), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    blocks = flow.reshape(GRID, _FINE, GRID, _FINE, 4).transpose(0, 2, 1, 3, 4).reshape(GRID * GRID, _FINE**2, 4)
     found: np.ndarray = _GAIN * np.sqrt(np.concatenate([blocks.mean(1), blocks.max(1)], axis=1))
     return found

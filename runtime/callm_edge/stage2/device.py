@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class DeviceBranch:
         pieces: list[str] = []
         if abnormal:
             second = self._read(seen, self._spec.explain_question, ledger)
-            for piece in self._generate(second, self._spec.max_tokens):
+            for piece in one_line(self._generate(second, self._spec.max_tokens)):
                 pieces.append(piece)
                 say(piece)
             ledger.step("decode")
@@ -97,6 +97,18 @@ class DeviceBranch:
 
     def _prompt(self, seen: _Seen, question: str) -> Prompt:
         return self._template.prompt(self._decoder.tokenizer, question, seen.message)
+
+
+def one_line(pieces: Iterable[str]) -> Iterator[str]:
+    """The first line of a text that comes in pieces, and no further one asked for: verdicts are read as lines."""
+    begun = False
+    for piece in pieces:
+        line, broken, _ = (piece if begun else piece.lstrip()).partition("\n")
+        begun = begun or bool(line)
+        if line:
+            yield line
+        if broken and begun:
+            return
 
 
 @dataclass

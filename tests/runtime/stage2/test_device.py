@@ -12,7 +12,7 @@ import pytest
 
 from callm_edge.errors import BundleError, UserError
 from callm_edge.events.clip import Clip, ClipFrame
-from callm_edge.stage2.device import DeviceBranch
+from callm_edge.stage2.device import DeviceBranch, one_line
 from callm_edge.stage2.spec import FORMER, VISION, Stage2Spec
 
 
@@ -60,6 +60,21 @@ def test_short_and_black_clips_get_a_sane_verdict(branch_folder: Path, count: in
 def test_a_damaged_picture_is_named(branch_folder: Path) -> None:
     with pytest.raises(UserError, match="Frame 0 of the clip is damaged"):
         DeviceBranch(branch_folder, threads=1).judge(clip(jpeg=b"no picture"))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "wanted"),
+    [
+        (["A cyc", "list.", "\n\nThe vid", "eo"], "A cyclist."),
+        (["\n", " A cyclist", " rides.\nHe"], "A cyclist rides."),
+        (["A cyclist"], "A cyclist"),
+        (["\n", "\n"], ""),
+    ],
+)
+def test_an_explanation_is_one_line(pieces: list[str], wanted: str) -> None:
+    coming = iter(pieces)
+    assert "".join(one_line(coming)) == wanted
+    assert not any("\n" in piece for piece in coming), "what follows the line is not even decoded"
 
 
 def test_any_question_can_be_asked(branch_folder: Path) -> None:

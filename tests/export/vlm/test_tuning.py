@@ -55,6 +55,7 @@ class Drawn:
         self.loads += 1
         rng = np.random.default_rng(list(record.name.encode()))
         features = rng.standard_normal((40, 53, 328)).astype(np.float16)
+        features[..., 320:] = 0.1 * np.abs(features[..., 320:])  # hardly anything moves
         if record.abnormal:
             features[8:, :, :160] += 2
         return features

@@ -44,6 +44,7 @@ def load_start(model: VideoLanguageModel, start: str) -> None:
 def load_former(model: VideoLanguageModel, stage2: Path) -> None:
     """Fill the trained part of `mini` from the stage2 folder of a bundle, whatever number of crops that was taught.
 
+    What a branch does not know, of motion where it was never told, stays as it was.
     Raises UserError where the folder's graph cannot be read or is another network.
     """
     path, crops = stage2 / FORMER, Stage2Spec.read(stage2).crops
@@ -64,9 +65,13 @@ def load_former(model: VideoLanguageModel, stage2: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_former(former, shape, Path(folder) / FORMER)
         known = _weights(Path(folder) / FORMER)
+    state = former.state_dict()
+    of_motion: set[str] = set()
+    if len(found) < len(known):  # of a branch from before motion was told
+        of_motion = {name for name in state if "motion" in name or name.startswith("to_queries")}
+        known = [mark for mark in known if not any(_same(state[name].t(), mark) for name in of_motion)]
     if [values.shape for values in found] != [values.shape for values in known]:
         raise UserError(f"{path} is of another network", "its weights have other shapes", f"Export it anew, or {ELSE}")
-    state = former.state_dict()
     read: dict[str, Tensor] = {}
     for values, mark in zip(found, known, strict=True):
         for name, value in state.items():
@@ -74,6 +79,7 @@ def load_former(model: VideoLanguageModel, stage2: Path) -> None:
                 read[name] = values
             elif mark.ndim == 2 and _same(value, mark.t()):
                 read[name] = values.t()
+    read |= {name: model.video_former.state_dict()[name] for name in of_motion}
     if missing := sorted(state.keys() - read.keys()):
         raise UserError(f"{path} lacks weights", f"missing: {', '.join(missing)}", f"Export it anew, or {ELSE}")
     model.video_former.load_state_dict(read)

@@ -40,7 +40,8 @@ class ClipEncoder:
 
     folder: `stage2` of a bundle. width: of the language model that is to read the embeddings, where it is known; read
     it from the object otherwise. threads: of ONNX Runtime; 0 is one per core. crops: of each frame, that the former
-    reads. Raises BundleError where a graph is missing, damaged, or made for another language model.
+    reads. moving: whether it reads motion too. Raises BundleError where a graph is missing, damaged, or made for
+    another language model.
     """
 
     def __init__(self, folder: Path, width: int | None = None, threads: int = 0) -> None:
@@ -54,7 +55,7 @@ class ClipEncoder:
                 "Copy the bundle again",
             )
         width_read, width_given = self._former.get_inputs()[0].shape[3], self._vision.get_outputs()[0].shape[2]
-        self._moving = width_read == width_given + CHANNELS  # of branches tuned by earlier versions it is not
+        self.moving = width_read == width_given + CHANNELS  # of branches tuned by earlier versions it is not
         given = self.width = int(self._former.get_outputs()[0].shape[-1])
         if width is not None and given != width:
             raise BundleError(
@@ -69,7 +70,7 @@ class ClipEncoder:
         motion: None where it is not known, as of pictures from elsewhere.
         """
         found = encoded(self._vision, pictures)
-        return with_motion(found, motion) if self._moving else found
+        return with_motion(found, motion) if self.moving else found
 
     def queries(self, features: np.ndarray) -> np.ndarray:
         """Features of one clip's pictures -> (32, width) float32."""

@@ -68,7 +68,7 @@ class DeviceBranch:
         view = ClipView(clip, self._encoder.crops)
         pictures = view.pictures()
         ledger.step("pictures")
-        motion = view.motion()
+        motion = view.motion() if self._encoder.moving else None
         ledger.step("motion")
         features = self._encoder.features(pictures, motion)
         ledger.step("encode")

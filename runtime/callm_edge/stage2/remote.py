@@ -129,7 +129,7 @@ class RemoteBranch:
         ledger.step("pictures")
         self._check_embeddings(self._encoder.width)
         ledger.step("network")
-        motion = view.motion()
+        motion = view.motion() if self._encoder.moving else None
         ledger.step("motion")
         features = self._encoder.features(pictures, motion)
         ledger.step("encode")

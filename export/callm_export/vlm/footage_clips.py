@@ -40,11 +40,11 @@ class Footage:
 def data_set(folder: Path, normal: int | None = None) -> list[Footage]:
     """Footage of a folder in the layout of `callm-edge evaluate`: test/ with labels.npz, and normal clips in train/.
 
-    A test clip is abnormal where any frame of it is. A folder without test/ holds normal footage alone, as for
-    `callm-edge train`. normal: how many normal clips are taken; None takes as many as there are test clips, or all.
-    Raises UserError.
+    A test clip is abnormal where any frame of it is. A folder without test/ and labels.npz holds normal footage
+    alone, as for `callm-edge train`. normal: how many normal clips are taken; None takes as many as there are test
+    clips, or all. Raises UserError.
     """
-    if not (folder / "test").exists() and folder.is_dir():
+    if folder.is_dir() and not any((folder / name).exists() for name in ("test", "labels.npz")):
         return [Footage(f"train-{name}", uri, False) for name, uri in clip_sources(str(folder))[:normal]]
     tests = labelled_clips(str(folder))
     with np.load(folder / "labels.npz") as labels:

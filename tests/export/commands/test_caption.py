@@ -77,6 +77,12 @@ def test_normal_footage_alone(tmp_path: Path, footage: Path) -> None:
     )
 
 
+def test_labels_without_their_clips_are_no_normal_footage(tmp_path: Path) -> None:
+    np.savez(tmp_path / "labels.npz", **{"01": np.ones(18, np.uint8)})
+    with pytest.raises(UserError):
+        run("--data", tmp_path, "--out", tmp_path / "out")
+
+
 def test_nothing_says_what_is_wrong(tmp_path: Path, footage: Path) -> None:
     with pytest.raises(UserError, match="nothing says how"):
         run("--data", footage, "--out", tmp_path / "out", "--stretches", "0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,13 @@ def test_the_help_lists_every_command_without_heavy_imports() -> None:
     for command in ("run", "events", "calibrate", "verify", "train", "export", "evaluate", "learn"):
         assert f"\n  {command} " in result.stdout
     assert result.stdout.splitlines()[-1] == "[]", "the command line must answer in under 0.3 s"
+
+
+def test_a_test_sets_the_clock_of_one_module_and_never_that_of_the_process() -> None:
+    # An event loop in another thread that looks then goes to sleep for as long as the made-up clock says.
+    patch = re.compile(r"""setattr\(\s*(time,|\w+\.time,|"[\w.]+\.time\.\w+")""")
+    found = [path.name for path in sorted((TOP / "tests").rglob("*.py")) if patch.search(path.read_text())]
+    assert found == []
 
 
 def test_the_top_level_is_as_agreed() -> None:

@@ -52,7 +52,7 @@ def test_a_camera_that_hangs_silences_the_watchdog_and_one_that_is_away_does_not
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(supervision.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(supervision, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setenv("WATCHDOG_USEC", "20000000")
     report = supervision.supervision()
     assert report is not None

@@ -7,11 +7,13 @@ import logging
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from callm_edge.events import retention
+from callm_edge.events import store as store_module
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.event import Event
 from callm_edge.events.retention import Limits, Retention, Swept
@@ -50,7 +52,8 @@ def test_old_events_are_forgotten_whole_and_what_a_crash_left_is_tidied_up(
     now = time.time()
     with EventStore(tmp_path) as store:
         for name, days, waits in (("old", 40, False), ("old-and-waiting", 40, True), ("new", 0, True)):
-            monkeypatch.setattr(time, "time", lambda days=days: now - 86400 * days)
+            clock = SimpleNamespace(time=lambda days=days: now - 86400 * days, monotonic=time.monotonic)
+            monkeypatch.setattr(store_module, "time", clock)
             add(store, name, waits)
         for name, hours in (("lost", 2), ("just-now", 0)):
             path = tmp_path / "clips" / f"{name}.zip"

@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -81,7 +82,7 @@ def server() -> Iterator[FakeServer]:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
-    monkeypatch.setattr("callm_edge.stage2.remote.time.sleep", waited.append)
+    monkeypatch.setattr("callm_edge.stage2.remote.time", SimpleNamespace(sleep=waited.append))
     return waited
 
 

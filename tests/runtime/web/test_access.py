@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from callm_edge.serving.auth import Keys
@@ -30,7 +32,7 @@ def test_a_session_is_its_own_secret_and_ends() -> None:
 
 def test_sessions_grow_old(monkeypatch: pytest.MonkeyPatch) -> None:
     door, now = Access(Keys([TOKEN])), [1000.0]
-    monkeypatch.setattr(access.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(access, "time", SimpleNamespace(monotonic=lambda: now[0]))
     session = logged_in(door)
     now[0] += AGE_S - 1
     assert door.by_session(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def test_the_rate_is_bounded_and_what_is_left_out_is_counted(
     view: CameraView, scored: Scored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(camera_view.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(camera_view, "time", SimpleNamespace(monotonic=lambda: now[0]))
     seen = -1
     for index in range(100):  # 4 s of a camera with 25 frames per second, looked at after every one
         view.put(scored(index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_rates_are_of_the_time_since_the_last_status(
     camera: Callable[..., Camera], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [50.0]
-    monkeypatch.setattr(live_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(live_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     watched = camera()
     live = Live([watched], lambda: 3)
     live.status()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,10 @@ from callm_edge.stage2.llama_tokenizer import LlamaTokenizer
 # Started in the background by a shell, tests would pass on to their children that Ctrl-C is ignored.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Threads of torch wait by spinning: those of two workers slow each other down several times over.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 GOLDENS = Path(__file__).parent / "goldens"

@@ -18,6 +18,7 @@ from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.stage1.ort_session import cpu_session
 from callm_edge.stage2.clip_encoder import encoded, with_motion
+from callm_edge.stage2.motion import CHANNELS, GRID
 from callm_edge.stage2.pictures import CROPS, clip_pictures
 from callm_edge.stage2.view import ClipView
 from callm_export.vlm.clip_set import ClipRecord, ClipSet
@@ -79,3 +80,34 @@ class Features:
 
     def _path(self, record: ClipRecord) -> Path:
         return self.folder / f"{record.name}{'.gray' if self.in_gray(record) else ''}.npy"
+
+
+def mirrored(features: np.ndarray) -> np.ndarray:
+    """(P, tokens, width + 8) of pictures -> nearly what they have with left and right exchanged.
+
+    The cells change places, and so do the ways; what the encoder sees in a cell stays as it is.
+    """
+    found = features.copy()
+    cells = found[:, : GRID * GRID]
+    cells[:] = cells.reshape(len(found), GRID, GRID, -1)[:, :, ::-1].reshape(cells.shape)
+    right, down, left, up = range(4)
+    ways = np.array([left, down, right, up])
+    found[..., -CHANNELS:] = found[..., -CHANNELS:][..., np.concatenate([ways, CHANNELS // 2 + ways])]
+    return found
+
+
+def elsewhere(features: np.ndarray, far: float, rng: np.random.Generator) -> np.ndarray:
+    """(P, tokens, width + 8) of pictures -> float32, the same as if another camera saw another scene.
+
+    Each channel is scaled and shifted, alike in all pictures and tokens, by what is normal with a standard deviation of
+    `far`, of the scale and of the channel's own: Li et al., "A Simple Feature Augmentation for Domain Generalization",
+    ICCV 2021. Motion is scaled only, its means and its largest flows each for themselves: what lies still does so there
+    too, and people who are larger fill more of a cell.
+    """
+    found = features.astype(np.float32)
+    seen, motion = found[..., :-CHANNELS], found[..., -CHANNELS:]
+    scale, shift = 1 + far * rng.standard_normal(seen.shape[-1]), far * rng.standard_normal(seen.shape[-1])
+    mean = seen.mean((0, 1))
+    seen[:] = (seen - mean) * scale + mean + shift * seen.std((0, 1))
+    motion *= np.repeat(np.exp(far * rng.standard_normal(2)), CHANNELS // 2)
+    return found

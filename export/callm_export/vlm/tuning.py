@@ -32,7 +32,7 @@ from callm_edge.stage2.torch_model.video_former import MiniVideoFormer, VideoFor
 from callm_export.checkpoint import Checkpoint, Progress
 from callm_export.instructions import example
 from callm_export.instructions.example import IGNORED
-from callm_export.vlm.features import Features
+from callm_export.vlm.features import Features, elsewhere, mirrored
 from callm_export.vlm.lessons import Lesson, pictures_of
 from callm_export.vlm.packing import Packed, pack
 from callm_export.vlm.threshold import balanced_accuracy, best_threshold
@@ -52,8 +52,10 @@ class TuneRecipe:
     others where the cosine begins and ends. (The paper's 3e-5 to 1e-5 go on from weights that were trained on a million
     clips.) warm_up: share of all steps with a rising rate. head_weight: of the heads' losses
     beside the language model's; crop_weight: of the crops' among them.
-    guided: share of clips that show crops elsewhere than at stage 1's peaks. noise: of features, in parts of their
-    standard deviation. still: share of clips whose motion is not told, as it is not known of pictures from elsewhere.
+    guided: share of clips that show crops elsewhere than at stage 1's peaks. noise: of what the encoder sees, in parts
+    of its standard deviation. strange: how far that and motion are moved as if the scene were another (`elsewhere`).
+    mirrored: share of clips with left and right exchanged, since the way that all go is the scene's. still: share of
+    clips whose motion is not told, as it is not known of pictures from elsewhere.
     message: whether the prompt tells the frames' times. validation_clips: at most, after an epoch.
     """
 
@@ -71,6 +73,8 @@ class TuneRecipe:
     crop_weight: float = 0.5
     guided: float = 0.5
     noise: float = 0.1
+    strange: float = 0.4
+    mirrored: float = 0.25
     still: float = 0.1
     message: bool = False
     seed: int = 0
@@ -298,7 +302,12 @@ class Tuning:
             row, showing = pictures_of(features.load(lesson.record), lesson.record, rng, self.recipe.guided)
             row = row[: self.model.config.pictures]
             if self.recipe.noise:
-                row = row + rng.standard_normal(row.shape, np.float32) * (self.recipe.noise * row.std())
+                seen = row[..., :CELL_CHANNELS]  # motion, mostly nothing and hardly above 1, would drown in as much
+                seen += rng.standard_normal(seen.shape, np.float32) * (self.recipe.noise * seen.std())
+            if self.recipe.strange:
+                row = elsewhere(row, self.recipe.strange, rng)
+            if rng.random() < self.recipe.mirrored:
+                row = mirrored(row)
             if rng.random() < self.recipe.still:
                 row[..., CELL_CHANNELS:] = 0
             rows.append(row)

@@ -188,6 +188,26 @@ def test_of_a_share_of_the_clips_motion_is_not_told(tmp_path: Path, still: float
     assert 0 < int(moving.sum()) < 12 if told is None else int(moving.sum()) == told
 
 
+def test_noise_leaves_what_lies_still(tmp_path: Path) -> None:
+    """As loud as of what the encoder sees, it would drown motion, which is nothing in most cells."""
+    features: dict[float, torch.Tensor] = {}
+    for noise in (0.0, 0.5):
+        run = tuning(tmp_path, replace(RECIPE, noise=noise, strange=0.0, mirrored=0.0, still=0.0, guided=0.0))
+        features[noise], _ = run._features(run.lessons, [np.random.default_rng(0) for _ in run.lessons])
+    assert torch.equal(features[0.0][..., 320:], features[0.5][..., 320:])
+    assert 0.4 < float((features[0.0] - features[0.5])[..., :320].std() / features[0.0][..., :320].std()) < 0.6
+
+
+@pytest.mark.parametrize("field", ["strange", "mirrored"])
+def test_clips_are_seen_as_elsewhere(tmp_path: Path, field: str) -> None:
+    plain = replace(RECIPE, noise=0.0, strange=0.0, mirrored=0.0, still=0.0, guided=0.0)
+    before, after = (
+        run._features(run.lessons, [np.random.default_rng(0) for _ in run.lessons])[0]
+        for run in (tuning(tmp_path, plain), tuning(tmp_path, replace(plain, **{field: 1.0})))
+    )
+    assert (before != after).flatten(1).any(1).all()
+
+
 def test_full_frames_alone(tmp_path: Path) -> None:
     run = tuning(tmp_path, replace(RECIPE, head_epochs=1, epochs=1), crops=0)
     run.run()

@@ -14,6 +14,8 @@ from callm_edge.stage2.torch_model.config import VideoFormerConfig
 from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS, HEAD
 
 INITIAL_STD = 0.02
+USUAL = 0.36  # a clip's motion is made as loud as on the plaza
+FAINT = 0.09  # and what is fainter than this four times louder at most
 
 
 class VideoFormer(nn.Module):
@@ -90,6 +92,7 @@ class MiniVideoFormer(VideoFormer):
         frames = pictures // (1 + self.crops)
         features = features.to(self.from_cell.weight.dtype)
         features, motion = features[..., :CELL_CHANNELS], features[:, :, : self.cells, CELL_CHANNELS:]
+        motion = _against_the_usual(motion, frames)
         motions = self.from_motions(motion.flatten(2))
         moved = torch.cat([self.from_motion(motion), motions[:, :, None]], dim=2)
         cells = self.from_cell(features[:, :, : self.cells])
@@ -110,3 +113,14 @@ class MiniVideoFormer(VideoFormer):
         rms = float(embeddings.float().square().mean().sqrt())
         nn.init.normal_(self.projection.weight, std=rms / self.projection.in_features**0.5)
         nn.init.zeros_(self.projection.bias)
+
+
+def _against_the_usual(motion: Tensor, frames: int) -> Tensor:
+    """Motion divided by the clip's usual one: how fast people cross a picture is a matter of where the camera hangs.
+
+    motion: (B, P, cells, 8), the first `frames` of P those of whole frames.
+    """
+    whole = motion[:, :frames]
+    # Weighted by itself: most cells lie still, and how many do is not how fast the rest moves.
+    usual = whole.square().sum((1, 2, 3), keepdim=True) / whole.sum((1, 2, 3), keepdim=True).clamp(min=1e-3)
+    return motion * (USUAL / usual.clamp(min=FAINT))

@@ -95,6 +95,34 @@ def test_motion_counts_where_it_is_known(mini: VideoLanguageModel, features: tor
     assert (mini.video_queries(moved) - mini.video_queries(there)).abs().max() > 1e-5, "it counts where"
 
 
+@pytest.mark.parametrize(("gain", "alike"), [(0.4, True), (3.0, True), (0.0, False)])
+def test_motion_counts_beside_the_usual_one(
+    gain: float, alike: bool, mini: VideoLanguageModel, features: torch.Tensor
+) -> None:
+    """A camera that hangs farther off sees all move slower."""
+    rng = torch.Generator().manual_seed(0)
+    moving = torch.nn.functional.pad(features, (0, 8))
+    moving[:, :, :49, 320:] = torch.rand((2, 32, 49, 8), generator=rng) * (
+        torch.rand((2, 32, 49, 1), generator=rng) < 0.3
+    )
+    other = moving.clone()
+    other[..., 320:] *= gain
+    assert torch.allclose(mini.video_queries(moving), mini.video_queries(other), atol=1e-5) == alike
+    faster = moving.clone()
+    faster[:, :8, 10, 320:] *= 3
+    assert (mini.video_queries(moving) - mini.video_queries(faster)).abs().max() > 1e-5, "one of them is faster"
+
+
+def test_what_hardly_moves_is_not_made_loud(mini: VideoLanguageModel, features: torch.Tensor) -> None:
+    faint = torch.nn.functional.pad(features, (0, 8))
+    faint[:, :8, 20, 320] = 0.01
+    doubled = faint.clone()
+    doubled[..., 320:] *= 2
+    still = (mini.video_queries(faint) - mini.video_queries(features)).abs().max()
+    assert 0 < still < 0.02 * mini.video_queries(features).abs().max()
+    assert not torch.equal(mini.video_queries(faint), mini.video_queries(doubled))
+
+
 def test_cached_features_in_half_precision_do(mini: VideoLanguageModel, features: torch.Tensor) -> None:
     whole, half = mini.video_queries(features), mini.video_queries(features.half())
     assert (whole - half).abs().max() < 0.01 * whole.abs().max()

@@ -111,7 +111,7 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing(tmp_path: Path, footage
 
 def test_the_command_survives_kill_9(tmp_path: Path, walkers: np.ndarray) -> None:
     """Killed in the middle twice and resumed each time, it ends with all epochs and starts none from nothing."""
-    for clip, frames in (("a", walkers[:22]), ("b", walkers[20:42])):
+    for clip, frames in (("a", walkers[:18]), ("b", walkers[20:38])):
         (tmp_path / "data" / clip).mkdir(parents=True)
         for index, frame in enumerate(frames):
             cv2.imwrite(str(tmp_path / "data" / clip / f"{index:03d}.png"), frame)

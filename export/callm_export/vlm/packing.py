@@ -19,10 +19,13 @@ from callm_export.instructions.example import IGNORED, Example
 
 @dataclass(frozen=True)
 class Packed:
-    """A batch. token_ids, labels, positions: (B, T) int64. sees: (B, T, T) bool, whether a token (row) sees another."""
+    """A batch. token_ids, labels, positions: (B, T) int64. weights: (B, T) float32 of the labels, 1 for each answer in
+    all. sees: (B, T, T) bool, whether a token (row) sees another.
+    """
 
     token_ids: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray
     positions: np.ndarray
     sees: np.ndarray
 
@@ -44,7 +47,18 @@ def pack(clips: Sequence[Sequence[Example]], placeholder: int) -> Packed:
     # Part 0 is what all see; padding sees itself, since a row without anything to see has no softmax.
     same = (part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)
     sees = same & np.tril(np.ones((width, width), bool)) | np.eye(width, dtype=bool)
-    return Packed(ids, labels, positions, sees)
+    return Packed(ids, labels, _weights(labels), positions, sees)
+
+
+def _weights(labels: np.ndarray) -> np.ndarray:
+    """(B, T): a yes or no, of three tokens, is worth as much as a sentence, of twenty."""
+    learnt = np.pad(labels != IGNORED, ((0, 0), (1, 1)))
+    weights = np.zeros(labels.shape, np.float32)
+    edges = np.diff(learnt.astype(np.int8), axis=1)
+    for row, first in np.argwhere(edges == 1):
+        end = first + int(np.argmax(edges[row, first:] == -1))
+        weights[row, first:end] = 1 / (end - first)
+    return weights
 
 
 def _row(examples: Sequence[Example], placeholder: int) -> tuple[list[int], list[int], list[int], list[int]]:

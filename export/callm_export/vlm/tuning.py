@@ -125,7 +125,10 @@ def weights_mark(module: nn.Module) -> str:
 
 
 def packed_loss(model: VideoLanguageModel, queries: Tensor, packed: Packed) -> Tensor:
-    """Mean negative log likelihood (nats) of all labelled tokens of a packed batch. queries: (B, 32, W)."""
+    """Mean negative log likelihood (nats) of a token of the answers of a packed batch, each of which counts alike.
+
+    queries: (B, 32, W).
+    """
     embeds = model.inputs_embeds(queries, torch.from_numpy(packed.token_ids))
     unseen = torch.from_numpy(~packed.sees)[:, None]
     mask = torch.zeros(unseen.shape, dtype=embeds.dtype).masked_fill_(unseen, torch.finfo(embeds.dtype).min)
@@ -137,7 +140,8 @@ def packed_loss(model: VideoLanguageModel, queries: Tensor, packed: Packed) -> T
     learnt = targets != IGNORED
     # The vocabulary is the widest layer: only labelled positions pay for it.
     logits = model.llm.get_output_embeddings()(hidden[:, :-1][learnt])
-    return F.cross_entropy(logits.float(), targets[learnt])
+    weights = torch.from_numpy(packed.weights)[:, 1:][learnt]
+    return (weights * F.cross_entropy(logits.float(), targets[learnt], reduction="none")).sum() / weights.sum()
 
 
 class _Learner(nn.Module):

@@ -51,7 +51,7 @@ def pack(clips: Sequence[Sequence[Example]], placeholder: int) -> Packed:
 
 
 def _weights(labels: np.ndarray) -> np.ndarray:
-    """(B, T): a yes or no, of three tokens, is worth as much as a sentence, of twenty."""
+    """(B, T): a yes or no, of three tokens, is worth as much as a sentence, of a dozen."""
     learnt = np.pad(labels != IGNORED, ((0, 0), (1, 1)))
     weights = np.zeros(labels.shape, np.float32)
     edges = np.diff(learnt.astype(np.int8), axis=1)

@@ -125,7 +125,7 @@ def weights_mark(module: nn.Module) -> str:
 
 
 def packed_loss(model: VideoLanguageModel, queries: Tensor, packed: Packed) -> Tensor:
-    """Mean negative log likelihood (nats) of a token of the answers of a packed batch, each of which counts alike.
+    """Mean, over the answers of a packed batch, of the negative log likelihood (nats) of a token of each.
 
     queries: (B, 32, W).
     """

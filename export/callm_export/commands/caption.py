@@ -30,6 +30,21 @@ import click
     help="Of the plaza: which seeds. Of draft, stage 1 sees nothing: made four times as fast, to learn from first.",
 )
 @click.option("--clips", type=click.IntRange(2), default=2000, show_default=True, help="Of the plaza: how many.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Of the plaza: an anomaly to show, such as against-flow; repeatable, also the same for more of it.  "
+    "[default: each of the seven]",
+)
+@click.option(
+    "--first-day",
+    type=click.IntRange(0, 90_000),
+    default=0,
+    show_default=True,
+    help="Of the plaza: where in the split to begin, so that two sets share no day.",
+)
 @click.option("--part", metavar="K/N", help="Of a folder: the K-th of N parts, clip by clip in turn.")
 @click.option("--stretches", type=click.IntRange(0), default=8, show_default=True, help="Of a folder: random, of each.")
 @click.option("--normal", type=click.IntRange(1), help="Of a folder: normal clips.  [default: as many as in test/]")
@@ -57,6 +72,8 @@ def caption(
     out: Path,
     split: str,
     clips: int,
+    kinds: tuple[str, ...],
+    first_day: int,
     part: str | None,
     stretches: int,
     normal: int | None,
@@ -77,6 +94,7 @@ def caption(
 
     from rich.console import Console
 
+    from callm_edge.plaza import ANOMALIES
     from callm_export.instructions import write_instructions
     from callm_export.vlm.captioner import Captioner
     from callm_export.vlm.captioning import captioned, read_abnormal, told
@@ -89,7 +107,7 @@ def caption(
     model = Captioner(captioner) if captioner else None
     found = ClipSet(out)
     if data == "plaza":
-        draw_plaza(found, split, clips, bundle or "plaza", errors)
+        draw_plaza(found, split, clips, bundle or "plaza", errors, first_day, kinds or ANOMALIES)
     else:
         cut_footage(found, Path(data), part, stretches, normal, bundle or "ped2", fps, errors)
     records = told(found.records(), wrong)

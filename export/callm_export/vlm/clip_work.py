@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from callm_edge.bundle import Bundle
 from callm_edge.errors import UsageError
+from callm_edge.plaza import ANOMALIES
 from callm_edge.stage1.choose import open_backend
 from callm_edge.stage1.scorer import OrtScorer
 from callm_export.vlm.clip_set import ClipSet
@@ -34,8 +35,19 @@ def with_bar(what: str, items: Sequence[Item], work: Callable[[Item], Result], c
     return found
 
 
-def draw_plaza(clips: ClipSet, split: str, count: int, bundle: str, console: Console) -> None:
-    """Draw days of the plaza until there are `count` clips; complete days are kept."""
+def draw_plaza(
+    clips: ClipSet,
+    split: str,
+    count: int,
+    bundle: str,
+    console: Console,
+    first: int = 0,
+    kinds: Sequence[str] = ANOMALIES,
+) -> None:
+    """Draw days of the plaza, from day `first` on, until there are `count` clips; complete days are kept.
+
+    kinds: of their anomalies. Raises UsageError for one that the plaza does not have.
+    """
     if split == DRAFT:
         drawing = PlazaClips(clips, None)
     else:
@@ -44,11 +56,11 @@ def draw_plaza(clips: ClipSet, split: str, count: int, bundle: str, console: Con
     known = clips.groups()
 
     def work(number: int) -> None:
-        today = day(split, number)
+        today = day(split, number, kinds)
         if today.group not in known:
             drawing.draw(today)
 
-    with_bar("Drawing days", range(days_for(split, count)), work, console)
+    with_bar("Drawing days", range(first, first + days_for(split, count)), work, console)
 
 
 def cut_footage(

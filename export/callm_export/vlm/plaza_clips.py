@@ -80,14 +80,17 @@ class Day:
     stretches: tuple[Stretch, ...]
 
 
-def day(split: str, number: int) -> Day:
-    """The day `number`, from 0, of a split: always the same."""
+def day(split: str, number: int, kinds: Sequence[str] = ANOMALIES) -> Day:
+    """The day `number`, from 0, of a split: always the same.
+
+    kinds: of the anomalies that are shown, in turn, as many as there are kinds in all. Raises UsageError.
+    """
     plan = SPLITS[split]
     seed = plan.first_seed + number
     if number % 4 == 3:
         plaza = normal_day(seed)
         return Day(f"plaza-{seed}", plaza, tuple(normal_stretches(plaza, 2 * plan.normal)))
-    plaza = abnormal_day(seed)
+    plaza = abnormal_day(seed, kinds)
     stretches = (*abnormal_stretches(plaza, plan.each), *normal_stretches(plaza, plan.normal))
     return Day(f"plaza-{seed}", plaza, stretches)
 
@@ -117,10 +120,10 @@ def balanced(records: Sequence[ClipRecord], clips: int) -> list[ClipRecord]:
     return [*parts[0], *parts[1]]
 
 
-def abnormal_day(seed: int) -> Plaza:
-    """A day with every kind of anomaly once, in an order of its own."""
-    order = np.random.default_rng((seed, 77)).permutation(len(ANOMALIES))
-    return Plaza(seed, [ANOMALIES[at] for at in order], ABNORMAL_SECONDS)
+def abnormal_day(seed: int, kinds: Sequence[str] = ANOMALIES) -> Plaza:
+    """A day with every kind of anomaly once, in an order of its own; of fewer kinds, some again."""
+    order = np.random.default_rng((seed, 77)).permutation(len(kinds))
+    return Plaza(seed, [kinds[at] for at in order], ABNORMAL_SECONDS)
 
 
 def normal_day(seed: int) -> Plaza:

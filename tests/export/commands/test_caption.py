@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from callm_edge.errors import UserError
+from callm_edge.errors import UsageError, UserError
 from callm_export.commands.caption import caption
 from callm_export.instructions import read_instructions
 from callm_export.vlm.clip_set import ClipSet
@@ -117,3 +117,8 @@ def test_a_captioner_says_it(tmp_path: Path, footage: Path) -> None:
 def test_no_captioner(tmp_path: Path, footage: Path) -> None:
     with pytest.raises(UserError, match="no captioner"):
         run("--data", footage, "--out", tmp_path / "out", "--captioner", tmp_path)
+
+
+def test_a_kind_that_the_plaza_does_not_have(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no anomaly 'cyclst'"):
+        run("--data", "plaza", "--out", tmp_path, "--kind", "cyclst", "--clips", "2")

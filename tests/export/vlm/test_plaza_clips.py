@@ -96,6 +96,14 @@ def test_a_day_has_every_kind() -> None:
     assert days_for("held-out", 200) >= 15
 
 
+def test_a_day_of_some_kinds() -> None:
+    """As many anomalies as ever, and two of three of the kind that is named twice."""
+    shown = [stretch.kind for stretch in day("train", 0, ("fall", "cyclist", "fall")).stretches if stretch.kind]
+    assert len(shown) == 2 * len(ANOMALIES)
+    assert set(shown) == {"fall", "cyclist"}
+    assert 8 <= shown.count("fall") <= 10
+
+
 def test_balanced() -> None:
     records = [record_of("a", "fall"), record_of("b", None), record_of("c", None), record_of("d", "fall")]
     assert [record.name for record in balanced(records, 2)] == ["a", "b"]

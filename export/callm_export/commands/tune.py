@@ -41,6 +41,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "untrained one needs.",
 )
 @click.option(
+    "--keep",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="SHARE",
+    help="Of the weights of --start in those at the end, so that what was known of other scenes stays known.  "
+    "[default: 0]",
+)
+@click.option(
     "--crops",
     type=click.IntRange(0, 3),  # as many as clips keep peaks
     default=3,
@@ -76,6 +83,7 @@ def tune(
     llm: Path | None,
     decoder: Path | None,
     start: str | None,
+    keep: float | None,
     crops: int,
     head_epochs: int | None,
     epochs: int | None,
@@ -113,6 +121,10 @@ def tune(
         raise UsageError(
             f"There is a tuning run in {out} already", "", "Give --resume to go on with it, or another --out"
         )
+    if keep and not start:
+        raise UsageError(
+            "--keep says how much of a branch stays", "there is none to start from", "Name it with --start"
+        )
     if threads:
         torch.set_num_threads(threads)
     errors = Console(stderr=True, highlight=False)
@@ -135,6 +147,7 @@ def tune(
         instructions=instructions,
         learning_rate=learning_rate,
         message=message,
+        kept=keep,
         seed=seed,
     )
     tuning = Tuning(out, model, lessons, held, recipe, resume)

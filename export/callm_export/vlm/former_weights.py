@@ -44,6 +44,7 @@ def load_start(model: VideoLanguageModel, start: str) -> None:
 def load_former(model: VideoLanguageModel, stage2: Path) -> None:
     """Fill the trained part of `mini` from the stage2 folder of a bundle, whatever number of crops that was taught.
 
+    To a branch that was never told of motion it says nothing as yet.
     Raises UserError where the folder's graph cannot be read or is another network.
     """
     path, crops = stage2 / FORMER, Stage2Spec.read(stage2).crops
@@ -65,6 +66,10 @@ def load_former(model: VideoLanguageModel, stage2: Path) -> None:
         write_former(former, shape, Path(folder) / FORMER)
         known = _weights(Path(folder) / FORMER)
     state = former.state_dict()
+    of_motion: set[str] = set()
+    if len(found) < len(known):  # of a branch from before motion was told
+        of_motion = {name for name in state if "motion" in name or name.startswith("to_queries")}
+        known = [mark for mark in known if not any(_same(state[name].t(), mark) for name in of_motion)]
     if [values.shape for values in found] != [values.shape for values in known]:
         raise UserError(f"{path} is of another network", "its weights have other shapes", f"Export it anew, or {ELSE}")
     read: dict[str, Tensor] = {}
@@ -74,6 +79,11 @@ def load_former(model: VideoLanguageModel, stage2: Path) -> None:
                 read[name] = values
             elif mark.ndim == 2 and _same(value, mark.t()):
                 read[name] = values.t()
+    # Motion then says nothing until it is learnt: a branch whose threshold alone is fitted shall answer as before.
+    fresh = model.video_former.state_dict()
+    read |= {
+        name: fresh[name] if name.startswith("to_queries") else torch.zeros_like(fresh[name]) for name in of_motion
+    }
     if missing := sorted(state.keys() - read.keys()):
         raise UserError(f"{path} lacks weights", f"missing: {', '.join(missing)}", f"Export it anew, or {ELSE}")
     model.video_former.load_state_dict(read)

@@ -4,9 +4,9 @@ As in the paper only the video Q-Former, its queries, the frame positions and th
 model stay as they are. AdamW (0.9, 0.999), weight decay 0.05 but for biases and norms, cosine after a warm-up.
 
 A former that starts from scratch gives the language model noise at first, and a step through it is dear on a CPU. So
-the first epochs do without it: `mini`'s former learns to tell the kinds apart, of which it says the words later, and a
-head what each crop shows, where the truth about the clip says so. Both stay during the rest as second losses; the head
-is thrown away at the end.
+the first epochs do without it: a linear head on the mean of the queries learns to tell the kinds apart, and another one
+what each crop shows, where the truth about the clip says so. The heads stay during the rest as second losses, and are
+thrown away at the end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from callm_edge.errors import UserError
 from callm_edge.stage2.prompts import ABNORMAL_QUESTION, frames_message
 from callm_edge.stage2.torch_model import VideoLanguageModel
 from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS
-from callm_edge.stage2.torch_model.video_former import ABNORMAL, KINDS, NORMAL, MiniVideoFormer, VideoFormer
+from callm_edge.stage2.torch_model.video_former import MiniVideoFormer, VideoFormer
 from callm_export.checkpoint import Checkpoint, Progress
 from callm_export.instructions import example
 from callm_export.instructions.example import IGNORED
@@ -39,13 +39,15 @@ from callm_export.vlm.threshold import balanced_accuracy, best_threshold
 
 CHECKPOINT_SECONDS = 60.0
 PLACE_STD = 0.5  # of untrained positions
+ONE_WAY = "against-flow"  # which way is wrong is the scene's: mirrored, nobody could know
+NORMAL = "normal"
 
 
 @dataclass(frozen=True)
 class TuneRecipe:
     """How to tune.
 
-    head_epochs: passes without the language model. epochs: passes through it after them.
+    head_epochs: passes with the kinds' head alone. epochs: passes through the language model after them.
     head_batch, batch: clips of a step. instructions: of each of
     them in a step. head_rate, learning_rate, last_rate: of AdamW; the first for head_epochs, the
     others where the cosine begins and ends. (The paper's 3e-5 to 1e-5 go on from weights that were trained on a million
@@ -53,9 +55,10 @@ class TuneRecipe:
     beside the language model's; crop_weight: of the crops' among them.
     guided: share of clips that show crops elsewhere than at stage 1's peaks. noise: of what the encoder sees, in parts
     of its standard deviation. strange: how far that and motion are moved as if the scene were another (`elsewhere`).
-    mirrored: share of clips with left and right exchanged, since the way that all go is the scene's. still: share of
-    clips whose motion is not told, as it is not known of pictures from elsewhere.
-    message: whether the prompt tells the frames' times. validation_clips: at most, after an epoch.
+    mirrored: share of clips with left and right exchanged, but for those whose fault is their way: that way is wrong in
+    its own scene alone. still: share of clips whose motion is not told, as it is not known of pictures from elsewhere.
+    message: whether the prompt tells the frames' times. kept: share of the weights at the start in those at the end
+    (`keep`). validation_clips: at most, after an epoch.
     """
 
     head_epochs: int = 20
@@ -68,14 +71,15 @@ class TuneRecipe:
     last_rate: float = 2e-5
     weight_decay: float = 0.05
     warm_up: float = 0.05
-    head_weight: float = 1.0
+    head_weight: float = 0.5
     crop_weight: float = 0.5
     guided: float = 0.5
     noise: float = 0.1
     strange: float = 0.4
-    mirrored: float = 0.1
+    mirrored: float = 0.25
     still: float = 0.1
     message: bool = False
+    kept: float = 0.0
     seed: int = 0
     validation_clips: int = 80
 
@@ -123,6 +127,16 @@ def weights_mark(module: nn.Module) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
+@torch.no_grad()
+def keep(module: nn.Module, start: dict[str, Tensor], share: float) -> None:
+    """Let weights be `share` of those at the start and else their own: between the two lies much of what both know.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    """
+    for name, value in module.named_parameters():
+        value.lerp_(start[name], share)
+
+
 def packed_loss(model: VideoLanguageModel, queries: Tensor, packed: Packed) -> Tensor:
     """Mean, over the answers of a packed batch, of the negative log likelihood (nats) of a token of each.
 
@@ -144,17 +158,25 @@ def packed_loss(model: VideoLanguageModel, queries: Tensor, packed: Packed) -> T
 
 
 class _Learner(nn.Module):
-    """What learns, under one name for checkpoints: the former, and the head of the crops that is thrown away."""
+    """What learns, under one name for checkpoints: the former, and the head that is thrown away."""
 
-    def __init__(self, former: MiniVideoFormer) -> None:
+    def __init__(self, former: VideoFormer, width: int, kinds: int) -> None:
         super().__init__()
         self.former = former
-        self.crop_head = nn.Linear(former.projection.in_features, len(KINDS)) if former.crops else None
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, kinds)
+        crops = isinstance(former, MiniVideoFormer) and former.crops
+        self.crop_head = nn.Linear(former.projection.in_features, kinds) if crops else None
+
+    def kinds(self, queries: Tensor) -> Tensor:
+        """(B, 32, W) -> (B, kinds) logits."""
+        logits: Tensor = self.head(self.norm(queries.mean(1)))
+        return logits
 
     def crop_kinds(self, features: Tensor) -> Tensor | None:
-        """(B, pictures, tokens, width) -> (B, crops, KINDS) logits of each by its pooled features, if any."""
+        """(B, pictures, tokens, width) -> (B, crops, kinds) logits of each by its pooled features, if any."""
         former = self.former
-        if self.crop_head is None:
+        if self.crop_head is None or not isinstance(former, MiniVideoFormer):
             return None
         frames = features.shape[1] // (1 + former.crops)
         crops = features[:, frames:, former.cells :, :CELL_CHANNELS].flatten(2)
@@ -182,22 +204,27 @@ class Tuning:
         self.lessons, self.validation = list(lessons), list(validation)
         if not self.lessons:
             raise UserError("There is nothing to learn", "the clip sets hold no clips", "Run callm-edge caption first")
-        assert isinstance(model.video_former, MiniVideoFormer)
+        kinds = {_kind(lesson) for lesson, _ in (*self.lessons, *self.validation)}
+        self.kinds = sorted(kinds | {NORMAL}, key=lambda kind: (kind != NORMAL, kind))
         torch.manual_seed(recipe.seed)
-        self.learner = _Learner(model.video_former)
+        width = model.video_former.projection.out_features
+        self.learner = _Learner(model.video_former, width, len(self.kinds))
         self.optimizer = torch.optim.AdamW(_groups(self.learner, recipe.weight_decay), recipe.learning_rate)
         self.checkpoint = Checkpoint(folder)
         self.progress = Progress(0, 0, [])
         self.record: dict[str, Any] = {
             "recipe": asdict(recipe),
             "config": model.config.model_dump(mode="json"),
+            "kinds": self.kinds,
             "clips": sorted(lesson.record.name for lesson, _ in self.lessons),
             "validation_clips": sorted(lesson.record.name for lesson, _ in self.validation),
             "language_model": weights_mark(model.llm),
+            "start": weights_mark(model.video_former) if recipe.kept else None,
         }
+        self._start = {name: value.clone() for name, value in model.video_former.state_dict().items()}
         if resume and self.checkpoint.exists():
             known = self.checkpoint.record()
-            for key in ("recipe", "config", "clips"):
+            for key in ("recipe", "config", "kinds", "clips", "start"):
                 if known.get(key) != self.record[key]:
                     raise UserError(
                         f"The run in {folder} cannot be resumed",
@@ -248,6 +275,8 @@ class Tuning:
             self._save()
             saved = time.monotonic()
             on_epoch(summary)
+        if self.recipe.kept:
+            keep(self.model.video_former, self._start, self.recipe.kept)
 
     @property
     def _epochs(self) -> int:
@@ -266,13 +295,13 @@ class Tuning:
         chosen = [self.lessons[at] for at in batches[number]]
         rngs = [np.random.default_rng((recipe.seed, epoch, int(at))) for at in batches[number]]
         features, showing = self._features(chosen, rngs)
-        queries, kinds = self.learner.former.recognised(features)
-        targets = torch.tensor([KINDS.index(_kind(lesson)) for lesson, _ in chosen])
-        loss = F.cross_entropy(kinds, targets, label_smoothing=0.05)
+        queries = self.model.video_queries(features)
+        targets = torch.tensor([self.kinds.index(_kind(lesson)) for lesson, _ in chosen])
+        loss = F.cross_entropy(self.learner.kinds(queries), targets, label_smoothing=0.05)
         crops = self.learner.crop_kinds(features)
         if crops is not None:
             # A crop beside what is abnormal is a crop of something normal.
-            seen = torch.where(torch.from_numpy(showing).flatten(1), targets[:, None], KINDS.index(NORMAL))
+            seen = torch.where(torch.from_numpy(showing).flatten(1), targets[:, None], self.kinds.index(NORMAL))
             loss = loss + recipe.crop_weight * F.cross_entropy(crops.flatten(0, 1), seen.flatten())
         if answers:
             loss = recipe.head_weight * loss + self._answer_loss(queries, [lesson for lesson, _ in chosen], rngs)
@@ -298,7 +327,7 @@ class Tuning:
                 seen += rng.standard_normal(seen.shape, np.float32) * (self.recipe.noise * seen.std())
             if self.recipe.strange:
                 row = elsewhere(row, self.recipe.strange, rng)
-            if rng.random() < self.recipe.mirrored:
+            if rng.random() < self.recipe.mirrored and lesson.record.kind != ONE_WAY:
                 row = mirrored(row)
             if rng.random() < self.recipe.still:
                 row[..., CELL_CHANNELS:] = 0
@@ -332,13 +361,15 @@ class Tuning:
             group["lr"] = min(rate, first)
 
     def validate(self, with_answers: bool) -> dict[str, float]:
-        """Share of rightly recognised kinds, and of right yes/no answers at the best threshold, both per class."""
+        """Share of right kinds by the head, and of right yes/no answers at the best threshold, both per class."""
         chosen = self.validation[: self.recipe.validation_clips]
         if not chosen:
             return {}
         right: dict[str, list[bool]] = {}
-        for (lesson, _), (_, kinds) in zip(chosen, self._recognised(chosen), strict=True):
-            right.setdefault(_kind(lesson), []).append(KINDS[int(kinds.argmax())] == _kind(lesson))
+        for (lesson, _), queries in zip(chosen, self._queries(chosen), strict=True):
+            with torch.no_grad():
+                found = self.kinds[int(self.learner.kinds(queries[None]).argmax())]
+            right.setdefault(_kind(lesson), []).append(found == _kind(lesson))
         summary = {f"right_{kind}": round(float(np.mean(rows)), 4) for kind, rows in sorted(right.items())}
         summary["right_kinds"] = round(float(np.mean([np.mean(rows) for rows in right.values()])), 4)
         if with_answers:
@@ -354,30 +385,28 @@ class Tuning:
     def probabilities(self, chosen: Sequence[tuple[Lesson, Features]]) -> tuple[np.ndarray, np.ndarray]:
         """(N,) bool, abnormal in truth, and (N,) float, the probability of 'yes' to the cascade's first question."""
         truth, found = [], []
-        for (lesson, _), (queries, _) in zip(chosen, self._recognised(chosen), strict=True):
+        for (lesson, _), queries in zip(chosen, self._queries(chosen), strict=True):
             message = frames_message(lesson.record.times_s) if self.recipe.message else ""
             prompt = self.model.template.prompt(self.model.tokenizer, ABNORMAL_QUESTION, message)
             truth.append(lesson.record.abnormal)
-            found.append(float(self.model.answer_probability(queries, prompt)[0]))
+            found.append(float(self.model.answer_probability(queries[None], prompt)[0]))
         return np.array(truth), np.array(found)
 
     @torch.no_grad()
-    def _recognised(self, chosen: Sequence[tuple[Lesson, Features]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(1, 32, W) and (1, KINDS) logits of each clip as the device sees it: no guided crops."""
+    def _queries(self, chosen: Sequence[tuple[Lesson, Features]]) -> Iterator[Tensor]:
+        """(32, W) of each clip as the device sees it: no guided crops."""
         self.model.eval()
         pictures = self.model.config.pictures
         for lesson, features in chosen:
             row = np.asarray(features.load(lesson.record)[:pictures], np.float32)
-            yield self.learner.former.recognised(torch.from_numpy(row)[None])
+            yield self.model.video_queries(torch.from_numpy(row)[None])[0]
 
     def _save(self) -> None:
         self.checkpoint.save(self.learner, self.optimizer, self.progress, self.record)
 
 
 def _kind(lesson: Lesson) -> str:
-    if not lesson.record.abnormal:
-        return NORMAL
-    return lesson.record.kind if lesson.record.kind in KINDS else ABNORMAL
+    return (lesson.record.kind or "abnormal") if lesson.record.abnormal else NORMAL
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

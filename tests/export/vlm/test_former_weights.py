@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'vlm' is not installed")
 pytest.importorskip("transformers", reason="the extra 'vlm' is not installed")
-pytest.importorskip("onnx", reason="the extra 'train' is not installed")
+onnx = pytest.importorskip("onnx", reason="the extra 'train' is not installed")
 
 from callm_edge.errors import UserError  # noqa: E402
 from callm_edge.stage2.spec import Stage2Spec  # noqa: E402
@@ -32,6 +33,40 @@ def test_all_weights_come_back(crops: int, tmp_path: Path) -> None:
     load_former(other, tmp_path)
     for name, weight in taught.video_former.state_dict().items():
         assert torch.allclose(other.video_former.state_dict()[name], weight, rtol=1e-3, atol=1e-3), name
+
+
+def test_a_branch_that_was_never_told_of_motion(tmp_path: Path) -> None:
+    taught, other = tiny_mini(), tiny_mini()
+    with torch.no_grad():
+        for at, parameter in enumerate(taught.video_former.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(at)))
+    path = tmp_path / "former.onnx"
+    export_former(taught, path)
+    Stage2Spec(crops=3).write(tmp_path)
+    weights = taught.video_former.state_dict()
+    motion = {"from_motion.weight", "from_motions.weight", "to_queries.weight"}
+    graph = onnx.load(str(path))
+    for tensor in list(graph.graph.initializer):
+        values = torch.from_numpy(onnx.numpy_helper.to_array(tensor).astype(np.float32))
+        if any(
+            values.shape == weights[one].t().shape and torch.allclose(values, weights[one].t(), atol=1e-2)
+            for one in motion
+        ):
+            graph.graph.initializer.remove(tensor)
+    onnx.save(graph, str(path))
+    load_former(other, tmp_path)
+    for name, value in other.video_former.state_dict().items():
+        if name not in motion:
+            assert torch.allclose(value, weights[name], rtol=1e-3, atol=1e-3), name
+    features = torch.randn((1, 32, 53, 328), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(other.video_queries(features), other.video_queries(features[..., :320])), (
+            "it says nothing yet"
+        )
+    other.video_former.train()
+    other.video_queries(features).square().sum().backward()
+    for name in ("from_motion", "from_motions"):
+        assert getattr(other.video_former, name).weight.grad.abs().max() > 0, "but it can be learnt"
 
 
 def test_what_is_another_network_is_refused(tmp_path: Path) -> None:

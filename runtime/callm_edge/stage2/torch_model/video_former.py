@@ -16,21 +16,6 @@ from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS, HEAD
 INITIAL_STD = 0.02
 USUAL = 0.36  # a clip's motion is made as loud as on the plaza
 FAINT = 0.09  # and what is fainter than this four times louder at most
-NORMAL, ABNORMAL = "normal", "abnormal"  # the latter of a kind that is none of the others
-KINDS = (  # in the order of the weights
-    NORMAL,
-    ABNORMAL,
-    "cyclist",
-    "vehicle",
-    "runner",
-    "against-flow",
-    "thrown-object",
-    "loitering-group",
-    "fall",
-    "skateboarder",
-    "wheelchair",
-    "fight",
-)
 
 
 class VideoFormer(nn.Module):
@@ -78,9 +63,6 @@ class MiniVideoFormer(VideoFormer):
 
     The pooled token hears of the motion of all cells: whether a way is wrong is a matter of where. So do the queries,
     of all frames: among 1600 tokens they would find it late.
-
-    What the queries together tell of the clip's kind is also said aloud: the kinds' words, as probable as they are, are
-    added to every query. A language model of this size reads one word sooner than it learns to weigh 32 embeddings.
     """
 
     WIDTH = CELL_CHANNELS + CHANNELS  # of a token: the encoder's, and motion
@@ -96,9 +78,6 @@ class MiniVideoFormer(VideoFormer):
         self.from_motion = nn.Linear(CHANNELS, config.hidden, bias=False)
         self.from_motions = nn.Linear(CHANNELS * cells, config.hidden, bias=False)
         self.to_queries = nn.Linear(config.hidden, config.hidden, bias=False)
-        self.kinds_norm = nn.LayerNorm(llm_width)
-        self.to_kinds = nn.Linear(llm_width, len(KINDS))
-        self.words = nn.Parameter(torch.zeros(len(KINDS), llm_width))
         for embedding in (self.frame_position, self.kind):
             nn.init.normal_(embedding.weight, std=INITIAL_STD)
 
@@ -107,10 +86,6 @@ class MiniVideoFormer(VideoFormer):
 
         320 wide, as of the encoder alone: nothing is known to move.
         """
-        return self.recognised(features)[0]
-
-    def recognised(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and (B, KINDS) logits of the clip's kind."""
         if features.shape[3] == CELL_CHANNELS:
             features = F.pad(features, (0, CHANNELS))
         pictures = features.shape[1]
@@ -130,9 +105,7 @@ class MiniVideoFormer(VideoFormer):
             + self.kind((at >= frames).long())[None, :, None, :]
         )
         asked = self.to_queries(F.gelu(motions[:, :frames])).mean(1, keepdim=True)
-        queries = self.attend(hidden, at % frames, asked)
-        kinds = self.to_kinds(self.kinds_norm(queries.mean(1)))
-        return queries + (kinds.softmax(-1) @ self.words)[:, None], kinds
+        return self.attend(hidden, at % frames, asked)
 
     @torch.no_grad()
     def match_scale(self, embeddings: Tensor) -> None:

@@ -188,7 +188,8 @@ class Tuning:
     """One run: a folder with the checkpoint. lessons: to learn; validation: to choose the threshold by.
 
     record["language_model"] tells the weights that it learns with from any others. Raises UserError where `resume`
-    finds a checkpoint of another model, recipe or clips, or one with steps to go, begun with other such weights.
+    finds a checkpoint of another model, recipe or clips, of another start where a share of it is kept, or one with
+    steps to go, begun with other such weights.
     """
 
     def __init__(

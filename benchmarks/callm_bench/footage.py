@@ -12,6 +12,7 @@ import numpy as np
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.evidence import JPEG_QUALITY
 from callm_edge.plaza import FPS, HEIGHT, WIDTH, Plaza
+from callm_edge.stage2.ways import Ways
 
 PICTURE = f"{WIDTH}x{HEIGHT}"
 
@@ -41,12 +42,12 @@ def film(path: Path, pictures: tuple[np.ndarray, ...]) -> None:
         container.mux(stream.encode(None))
 
 
-def clip(pictures: tuple[np.ndarray, ...]) -> Clip:
-    """What stage 2 is asked about: the pictures as JPEG, an error peak in each."""
+def clip(pictures: tuple[np.ndarray, ...], ways: Ways | None) -> Clip:
+    """What stage 2 is asked about: the pictures as JPEG, an error peak in each, and the usual ways."""
     import cv2
 
     frames = []
     for index, image in enumerate(pictures):
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
         frames.append(ClipFrame(index, index / FPS, jpeg, 12.0, ((WIDTH / 2, HEIGHT / 2),)))
-    return Clip("0" * 32, "", 20.0, tuple(frames))
+    return Clip("0" * 32, "", 20.0, tuple(frames), ways)

@@ -18,6 +18,8 @@ from callm_edge.decision.calibration import calibrate
 from callm_edge.decision.measure import measure
 from callm_edge.errors import UserError
 from callm_edge.stage1.shared import SharedWork
+from callm_edge.stage2.ways import Ways
+from callm_edge.stage2.ways_seen import WaysSeen
 from callm_export.autoencoder import WINDOW
 from callm_export.checkpoint import Checkpoint
 from callm_export.exporting import export_stage1, write_bundle
@@ -93,7 +95,8 @@ def bundle_from_run(
             "there are no weights yet",
             "Let it train on: callm-edge train --resume",
         )
-    _, held_out = opened(run).split()
+    footage = opened(run)
+    _, held_out = footage.split()
     model = load_autoencoder(run / "weights" / f"epoch-{epoch:03d}.safetensors")
     longest = max(held_out.clips, key=len)
     starts = np.linspace(0, len(longest) - WINDOW, 4).astype(int)
@@ -118,12 +121,24 @@ def bundle_from_run(
     }
     decision = decision.model_copy(update={"threshold_psnr_db": round(found.threshold_psnr_db, 4)})
     bundle = write_bundle(out, name, record["preset"], training, decision, calibration)
+    ways = _ways(footage)
+    if ways is not None:
+        bundle = bundle.with_ways(ways)
     note = " (extrapolated: the held-out footage is shorter than the rate asks for)" if found.extrapolated else ""
     console.print(
         f"Threshold {decision.threshold_psnr_db:.2f} dB for {false_alarms_per_hour:g} false alarms per hour{note}"
     )
     console.print(f"Bundle written to [bold]{out}[/]; try: callm-edge run --bundle {out} --source …", soft_wrap=True)
     return bundle
+
+
+def _ways(footage: Footage) -> Ways | None:
+    """Usual ones, from all of it: they are learnt, not judged by."""
+    seen = WaysSeen()
+    for clip in footage.clips:
+        for number, frame in enumerate(clip):
+            seen.push(number / footage.fps, frame)
+    return seen.ways()
 
 
 def _minutes(seconds: float) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from callm_edge import atomic
 from callm_edge.errors import BundleError, UsageError
 from callm_edge.names import nearest
+from callm_edge.stage2.ways import Ways
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
@@ -24,6 +25,7 @@ AUTOENCODER_FP16 = "stage1/autoencoder.fp16.onnx"
 AUTOENCODER_INT8 = "stage1/autoencoder.int8.onnx"  # only where it was asked for and verified
 SHARED = "stage1/shared"  # folder of the graphs that share work between windows
 STAGE2 = "stage2"  # folder of the video-language branch
+WAYS = "ways.npy"  # usual ones of the camera, where its normal footage was seen by who calibrated
 BUILT_IN = Path(__file__).parent / "bundles"
 DEFAULT = "plaza"
 
@@ -144,6 +146,22 @@ class Bundle:
         shutil.rmtree(self.folder / STAGE2, ignore_errors=True)
         arriving.rename(self.folder / STAGE2)
         return Bundle.write(self.folder, **self.manifest.model_dump(exclude={"schema_version", "files"}))
+
+    def with_ways(self, ways: Ways) -> Bundle:
+        """Put in the usual ways of the camera, in place of any that are there; killed meanwhile, see `with_stage2`."""
+        atomic.write_bytes(self.folder / WAYS, ways.to_bytes())
+        return Bundle.write(self.folder, **self.manifest.model_dump(exclude={"schema_version", "files"}))
+
+    @property
+    def ways(self) -> Ways | None:
+        """Usual ways of the camera; None in a bundle that does not know them. Raises BundleError."""
+        if WAYS not in self.manifest.files:
+            return None
+        path = self.folder / WAYS
+        try:
+            return Ways.from_bytes(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path} cannot be read", str(error), "Calibrate the bundle again") from error
 
     @property
     def name(self) -> str:

@@ -28,6 +28,7 @@ from callm_edge.sources import Frame, Source
 from callm_edge.stage1.backend import Backend, Stream
 from callm_edge.stage1.ring import SCORED, WINDOW
 from callm_edge.stage1.scores import Scores
+from callm_edge.stage2.ways import Ways
 
 DEFAULT_FPS = 25.0  # of a source that does not say: only gap and minimum length of events depend on it
 EVIDENCE_SECONDS, EVIDENCE_BYTES = 60, 64 << 20
@@ -83,7 +84,7 @@ class Camera:
     that are scored never have gaps in them, which would look like things that move too fast.
     stride: score every n-th window. bundle_hash, bundle: what a clip and the store say of the bundle that scored it.
     zones: where errors do not count. schedule: when they do; outside of it nothing is flagged.
-    scene: what the scene-drift alarm allows; None for no alarm.
+    scene: what the scene-drift alarm allows; None for no alarm. ways: usual ones, that clips bear.
     active: an event is open now.
     """
 
@@ -98,11 +99,12 @@ class Camera:
         zones: Zones | None = None,
         schedule: Schedule | None = None,
         scene: SceneLimits | None = None,
+        ways: Ways | None = None,
     ) -> None:
         self.source, self.decision, self.bundle, self.counts = source, decision, bundle, Counts()
         self.active = False
         self._backend, self._stride, self._bundle_hash = backend, stride, bundle_hash
-        self._zones, self._schedule = zones, schedule
+        self._zones, self._schedule, self._ways = zones, schedule, ways
         self.drift = SceneDrift(source.name, scene) if scene else None
 
     def __iter__(self) -> Iterator[ScoredFrame | Found | SceneChange]:
@@ -173,7 +175,7 @@ class Camera:
         # What was captured after the event, until it was known to be over, is its post-roll.
         first = event.start_frame - round(PRE_ROLL_S * (self.source.fps or DEFAULT_FPS))
         frames = tuple(evidence.span(first, sys.maxsize))
-        clip = Clip(event.id, self._bundle_hash, event.threshold_psnr_db, frames) if frames else None
+        clip = Clip(event.id, self._bundle_hash, event.threshold_psnr_db, frames, self._ways) if frames else None
         return Found(event, picture, clip)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from callm_edge.bundle import BUILT_IN, MANIFEST, SCORE, Bundle, Decision, built_in_names
+from callm_edge.bundle import BUILT_IN, MANIFEST, SCORE, WAYS, Bundle, Decision, built_in_names
 from callm_edge.errors import BundleError, UsageError
+from callm_edge.stage2.ways import Ways
 
 
 @pytest.fixture
@@ -114,6 +116,7 @@ def test_the_built_in_bundles_are_whole() -> None:
         assert bundle.folder == BUILT_IN / name
         assert bundle.manifest.preset == "edge"
         assert bundle.manifest.calibration["hours"] > 0
+        assert bundle.ways is not None
 
 
 def test_a_branch_is_put_in_and_another_in_its_place(folder: Path, tmp_path: Path) -> None:
@@ -136,3 +139,21 @@ def test_a_branch_is_put_in_and_another_in_its_place(folder: Path, tmp_path: Pat
     assert after.decision == before.decision
     assert after.manifest.training == before.manifest.training
     assert after.hash != was
+
+
+def test_the_usual_ways_are_a_part_of_it(folder: Path) -> None:
+    before = Bundle.load(folder)
+    was = before.hash
+    assert before.ways is None
+    for seed in (0, 1):
+        ways = Ways(np.random.default_rng(seed).random((27, 48, 5), np.float32))
+        Bundle.load(folder).with_ways(ways)
+        after = Bundle.load(folder)
+        assert after.ways == ways
+        assert (after.decision, after.hash == was) == (before.decision, False)
+    (folder / WAYS).write_bytes(b"none")
+    with pytest.raises(BundleError, match=r"ways\.npy"):
+        Bundle.load(folder)
+    Bundle.write(folder, **after.manifest.model_dump(exclude={"schema_version", "files"}))
+    with pytest.raises(BundleError, match="cannot be read"):
+        _ = Bundle.load(folder).ways

@@ -14,6 +14,7 @@ from callm_edge.decision.zones import Zones, box
 from callm_edge.sources import Frame, Source
 from callm_edge.stage1.scorer import WindowStream
 from callm_edge.stage1.scores import Scores, psnr_db
+from callm_edge.stage2.ways import Ways
 
 DECISION = Decision(statistic="frame", threshold_psnr_db=20.0, smoothing=1, release_db=0.0, gap_s=0.2, minimum_s=0.1)
 
@@ -136,3 +137,11 @@ def test_a_zone_over_the_error_makes_no_event() -> None:
         film = Film([50] * 30 + [200] * 10 + [50] * 30)
         camera = Camera(film, BrightnessScorer(), decision, zones=Zones((zone,)))
         assert sum(isinstance(item, Found) for item in camera) == events
+
+
+def test_a_clip_bears_the_usual_ways_of_its_camera() -> None:
+    ways = Ways(np.zeros((27, 48, 5), np.float32))
+    film = Film([50] * 30 + [200] * 10 + [50] * 30)
+    [found] = [item for item in Camera(film, BrightnessScorer(), DECISION, ways=ways) if isinstance(item, Found)]
+    assert found.clip is not None
+    assert found.clip.ways is ways

@@ -20,6 +20,7 @@ from callm_edge.stage2.pictures import SIDE
 from callm_edge.stage2.prompts import NO, QUERIES
 from callm_edge.stage2.remote import RemoteBranch, Server
 from callm_edge.stage2.spec import Stage2Spec
+from callm_edge.stage2.ways import Ways
 
 if TYPE_CHECKING:
     from callm_edge.serving.conversation import Conversation
@@ -57,7 +58,7 @@ def stages(setting: Setting) -> list[Stage]:
     note = "client and server share this machine and this process"
 
     def at_once(stack: ExitStack) -> Call:
-        return _asking(serve(AtOnce, stack), stack)
+        return _asking(serve(AtOnce, stack), stack, setting.bundle.ways)
 
     def whole(private: bool) -> Callable[[ExitStack], Call]:
         def open_(stack: ExitStack) -> Call:
@@ -67,7 +68,7 @@ def stages(setting: Setting) -> list[Stage]:
 
             path: Path = folder
             url = serve(lambda: DeviceEngine(path, setting.threads), stack)
-            return _asking(url, stack, path, setting.threads if private else 0)
+            return _asking(url, stack, setting.bundle.ways, path, setting.threads if private else 0)
 
         return open_
 
@@ -104,11 +105,14 @@ def serve(engine: Callable[[], Engine], stack: ExitStack) -> str:
     return f"http://127.0.0.1:{port}/v1"
 
 
-def _asking(url: str, stack: ExitStack, folder: Path | None = None, threads: int = 0) -> Call:
-    """Asks yes or no. folder: of the branch. threads: of its vision half, whose embeddings are sent; 0: pictures."""
+def _asking(url: str, stack: ExitStack, ways: Ways | None, folder: Path | None = None, threads: int = 0) -> Call:
+    """Asks yes or no. ways: usual ones of the clip's camera.
+
+    folder: of the branch. threads: of its vision half, whose embeddings are sent; 0: pictures.
+    """
     spec = None if folder is None else Stage2Spec.read(folder).model_copy(update={"threshold": 1.0})
     encoder = ClipEncoder(folder, threads=threads) if folder is not None and threads else None
     client = stack.enter_context(httpx.Client(timeout=60))  # closed before the server, which waits for it
     branch = RemoteBranch(Server(url, "mini", threshold=NEVER), spec, encoder, client)
-    clip = footage.clip(footage.images(CLIP_FRAMES))
+    clip = footage.clip(footage.images(CLIP_FRAMES), ways)
     return lambda: branch.judge(clip)

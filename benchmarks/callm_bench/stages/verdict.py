@@ -30,7 +30,7 @@ ROOM = 64  # tokens decoded before the state is set back to the prompt
 
 def stages(setting: Setting) -> list[Stage]:
     """Clip packing needs no branch; the others are left out where the bundle has none."""
-    clip = footage.clip(footage.images(CLIP_FRAMES))
+    clip = footage.clip(footage.images(CLIP_FRAMES), setting.bundle.ways)
     folder = setting.bundle.stage2_path
     crops = Stage2Spec.read(folder).crops if folder else CROPS
 
@@ -40,7 +40,7 @@ def stages(setting: Setting) -> list[Stage]:
         return ClipView(clip, crops).pictures()
 
     def move() -> Motion:
-        return Motion(clip.frames, shown(len(clip.frames)), view.images)
+        return Motion(clip.frames, shown(len(clip.frames)), view.images, clip.ways)
 
     branch = cache(lambda: _Parts(folder or Path(), view, setting.threads))
 

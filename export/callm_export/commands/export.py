@@ -56,6 +56,13 @@ if TYPE_CHECKING:
     metavar="URI",
     help="Add an int8 graph, quantized on this normal footage, if it flips no flag of it. Repeatable.",
 )
+@click.option(
+    "--ways",
+    "normal",
+    multiple=True,
+    metavar="URI",
+    help="Put in the ways that are usual in this normal footage, which stage 2 is told. Repeatable.",
+)
 @click.option("--max-flips", type=click.IntRange(0), default=0, show_default=True, help="Flips that --int8 may cause.")
 @click.option("--engine", is_flag=True, help="Build the TensorRT engines of the bundle for the GPU here.")
 def export(
@@ -68,18 +75,23 @@ def export(
     statistic: str,
     stage2: Path | None,
     footage: tuple[str, ...],
+    normal: tuple[str, ...],
     max_flips: int,
     engine: bool,
 ) -> None:
     """Write a bundle: ONNX graphs checked against torch, and the threshold from held-out footage.
 
-    With --engine, --int8 or --stage2 and neither --run nor --weights, --out is a bundle that is there already.
+    With --engine, --int8, --stage2 or --ways and neither --run nor --weights, --out is a bundle that is there already.
     """
     from rich.console import Console
 
     from callm_edge.errors import UsageError
 
-    if run_folder is not None and weights is not None or not (run_folder or weights or engine or footage or stage2):
+    if (
+        run_folder is not None
+        and weights is not None
+        or not (run_folder or weights or engine or footage or stage2 or normal)
+    ):
         raise UsageError(
             "Give either --run or --weights", "", "--run for a training run of yours, --weights for a file"
         )
@@ -93,12 +105,40 @@ def export(
         DeviceBranch(stage2, 1)  # whole, and its parts fit each other
         Bundle.load(out).with_stage2(stage2)
         console.print(f"{out} answers now; try: callm-edge run --bundle {out} --source …", soft_wrap=True)
+    if normal:
+        _learn_ways(out, normal, console)
     if footage:
         from callm_export.int8_export import add_int8
 
         add_int8(out, footage, max_flips, console)
     if engine:
         _build_engines(out, console)
+
+
+def _learn_ways(out: Path, sources: tuple[str, ...], console: Console) -> None:
+    from callm_edge.bundle import Bundle
+    from callm_edge.errors import UserError
+    from callm_edge.sources import open_source
+    from callm_edge.stage2.ways_seen import WaysSeen
+    from callm_export.vlm.clip_work import with_bar
+
+    bundle, seen = Bundle.load(out), WaysSeen()
+
+    def watch(uri: str) -> None:
+        with open_source(uri, fps=bundle.manifest.training.get("fps")) as source:
+            for frame in source:
+                seen.push(frame.time, frame.image)
+
+    with_bar("Watching footage", sources, watch, console)
+    ways = seen.ways()
+    if ways is None:
+        raise UserError(
+            "The footage is too short to show what is usual",
+            f"it gave {seen.flows} pairs of frames that are near enough",
+            "Give at least 40 s with five frames a second or more",
+        )
+    bundle.with_ways(ways)
+    console.print(f"{out} knows the usual ways now, from {seen.flows} pairs of frames", soft_wrap=True)
 
 
 def _build_engines(out: Path, console: Console) -> None:

@@ -52,7 +52,7 @@ def draw_plaza(
         drawing = PlazaClips(clips, None)
     else:
         opened = Bundle.load(bundle)
-        drawing = PlazaClips(clips, OrtScorer(opened.score_path, 1), opened.name)
+        drawing = PlazaClips(clips, OrtScorer(opened.score_path, 1), opened.name, opened.ways)
     known = clips.groups()
 
     def work(number: int) -> None:
@@ -77,7 +77,7 @@ def cut_footage(
     footage = part_of(data_set(folder, normal), part)
     opened = Bundle.load(bundle)
     fps = fps or opened.manifest.training.get("fps")
-    cutting = FootageClips(clips, open_backend(opened, "auto"), opened.name, fps, stretches)
+    cutting = FootageClips(clips, open_backend(opened, "auto"), opened.name, fps, stretches, opened.ways)
     known = clips.groups()
 
     def work(one: Footage) -> None:

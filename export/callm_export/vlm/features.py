@@ -18,13 +18,14 @@ from callm_edge.errors import UserError
 from callm_edge.events.clip import Clip
 from callm_edge.stage1.ort_session import cpu_session
 from callm_edge.stage2.clip_encoder import encoded, with_motion
-from callm_edge.stage2.motion import CHANNELS, GRID
+from callm_edge.stage2.motion import CHANNELS, FLOW, GRID
 from callm_edge.stage2.pictures import CROPS, clip_pictures
+from callm_edge.stage2.strangeness import STRANGE
 from callm_edge.stage2.view import ClipView
 from callm_export.vlm.clip_set import ClipRecord, ClipSet
 from callm_export.vlm.crops import guided_points
 
-LAYOUT = b"motion"  # what is kept of a clip: a part of the folder's name, so that nothing older is taken for it
+LAYOUT = b"ways"  # what is kept of a clip: a part of the folder's name, so that nothing older is taken for it
 
 
 class Features:
@@ -47,7 +48,7 @@ class Features:
                 np.save(temporary, self._computed(record))
 
     def load(self, record: ClipRecord) -> np.ndarray:
-        """(F (2 + CROPS), tokens, width + 8 of motion) float16 of the clip's F frames.
+        """(F (2 + CROPS), tokens, width + 18 of motion) float16 of the clip's F frames.
 
         They are followed by the crops by rank and the guided crops; where there is none, nothing stands in its place.
         Raises UserError.
@@ -83,31 +84,32 @@ class Features:
 
 
 def mirrored(features: np.ndarray) -> np.ndarray:
-    """(P, tokens, width + 8) of pictures -> nearly what they have with left and right exchanged.
+    """(P, tokens, width + 18) of pictures -> nearly what they have with left and right exchanged.
 
     The cells change places, and so do the ways; what the encoder sees in a cell stays as it is.
     """
     found = features.copy()
     cells = found[:, : GRID * GRID]
     cells[:] = cells.reshape(len(found), GRID, GRID, -1)[:, :, ::-1].reshape(cells.shape)
-    right, down, left, up = range(4)
-    ways = np.array([left, down, right, up])
-    found[..., -CHANNELS:] = found[..., -CHANNELS:][..., np.concatenate([ways, CHANNELS // 2 + ways])]
+    motion = found[..., -CHANNELS:]
+    for ways in (0, FLOW // 2, FLOW, FLOW + STRANGE):  # channels to the right, of which the left is the second next
+        motion[..., [ways, ways + 2]] = motion[..., [ways + 2, ways]]
     return found
 
 
 def elsewhere(features: np.ndarray, far: float, rng: np.random.Generator) -> np.ndarray:
-    """(P, tokens, width + 8) of pictures -> float32, the same as if another camera saw another scene.
+    """(P, tokens, width + 18) of pictures -> float32, the same as if another camera saw another scene.
 
     Each channel is scaled and shifted, alike in all pictures and tokens, by what is normal with a standard deviation of
     `far`, of the scale and of the channel's own: Li et al., "A Simple Feature Augmentation for Domain Generalization",
     ICCV 2021. Motion is scaled only, its means and its largest flows each for themselves: what lies still does so there
-    too, and people who are larger fill more of a cell.
+    too, and people who are larger fill more of a cell. How strange the largest is, is so beside what is usual there.
     """
     found = features.astype(np.float32)
     seen, motion = found[..., :-CHANNELS], found[..., -CHANNELS:]
     scale, shift = 1 + far * rng.standard_normal(seen.shape[-1]), far * rng.standard_normal(seen.shape[-1])
     mean = seen.mean((0, 1))
     seen[:] = (seen - mean) * scale + mean + shift * seen.std((0, 1))
-    motion *= np.repeat(np.exp(far * rng.standard_normal(2)), CHANNELS // 2)
+    mean, largest = np.exp(far * rng.standard_normal(2))
+    motion *= np.repeat([mean, largest, mean, 1], [FLOW // 2, FLOW // 2, STRANGE, STRANGE])
     return found

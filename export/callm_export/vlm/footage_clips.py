@@ -21,6 +21,7 @@ from callm_edge.sources import open_source
 from callm_edge.stage1.backend import Backend
 from callm_edge.stage1.ring import SCORED, WINDOW
 from callm_edge.stage2.pictures import shown
+from callm_edge.stage2.ways import Ways
 from callm_export.footage import clip_sources
 from callm_export.ground_truth import labelled_clips
 from callm_export.vlm.clip_set import ClipRecord, ClipSet, held
@@ -63,13 +64,19 @@ def _path(folder: Path, name: str) -> Path:
 class FootageClips:
     """Cuts clips of footage into a clip set. backend: of stage 1. fps: of folders of pictures.
 
-    stretches: random stretches of each clip beside the whole, for learning.
+    stretches: random stretches of each clip beside the whole, for learning. ways: usual ones, by that bundle.
     """
 
     def __init__(
-        self, clips: ClipSet, backend: Backend, bundle_hash: str = "", fps: float | None = None, stretches: int = 0
+        self,
+        clips: ClipSet,
+        backend: Backend,
+        bundle_hash: str = "",
+        fps: float | None = None,
+        stretches: int = 0,
+        ways: Ways | None = None,
     ) -> None:
-        self.clips, self._backend, self._bundle_hash = clips, backend, bundle_hash
+        self.clips, self._backend, self._bundle_hash, self._ways = clips, backend, bundle_hash, ways
         self._fps, self._stretches = fps, stretches
 
     def cut(self, footage: Footage, progress: Callable[[], None] = lambda: None) -> list[ClipRecord]:
@@ -90,7 +97,7 @@ class FootageClips:
         for number, (first, stop) in enumerate(spans):
             name = f"{footage.name}-{number:02d}"
             kept = tuple(frames[first + at] for at in held(stop - first, fps))
-            Clip(name, self._bundle_hash, 0.0, kept).save(self.clips.path(name))
+            Clip(name, self._bundle_hash, 0.0, kept, self._ways).save(self.clips.path(name))
             seen = [frames[first + at] for at in shown(stop - first)]
             records.append(
                 ClipRecord(

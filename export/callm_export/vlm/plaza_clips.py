@@ -23,6 +23,7 @@ from callm_edge.plaza import ANOMALIES, FPS, HEIGHT, WIDTH, Plaza
 from callm_edge.stage1.ingest import to_gray_256
 from callm_edge.stage1.scorer import SCORED, WINDOW, Scorer
 from callm_edge.stage2.pictures import shown
+from callm_edge.stage2.ways import Ways
 from callm_export.vlm.clip_set import ClipRecord, ClipSet, held
 from callm_export.vlm.movers import Movers
 
@@ -174,10 +175,11 @@ class PlazaClips:
     """Draws clips of days of the plaza into a clip set.
 
     scorer: of stage 1, whose error peaks the clips bear; None for drafts. bundle_hash: of the bundle that it is of.
+    ways: usual ones, by that bundle.
     """
 
-    def __init__(self, clips: ClipSet, scorer: Scorer | None, bundle_hash: str = "") -> None:
-        self.clips, self._scorer, self._bundle_hash = clips, scorer, bundle_hash
+    def __init__(self, clips: ClipSet, scorer: Scorer | None, bundle_hash: str = "", ways: Ways | None = None) -> None:
+        self.clips, self._scorer, self._bundle_hash, self._ways = clips, scorer, bundle_hash, ways
 
     def draw(self, day: Day, progress: Callable[[], None] = lambda: None) -> list[ClipRecord]:
         """Draw, score and save clips of one day; the group is complete then. progress: is told of every frame."""
@@ -210,7 +212,7 @@ class PlazaClips:
         for number, stretch in enumerate(stretches):
             name = f"{group}-{number:02d}"
             kept_frames = tuple(frames[frame] for frame in stretch.held)
-            Clip(name, self._bundle_hash, 0.0, kept_frames).save(self.clips.path(name))
+            Clip(name, self._bundle_hash, 0.0, kept_frames, self._ways).save(self.clips.path(name))
             records.append(
                 ClipRecord(
                     name=name,

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from callm_edge.errors import UserError
+from callm_edge.stage2.motion import FLOW
 from callm_edge.stage2.prompts import ABNORMAL_QUESTION, frames_message
 from callm_edge.stage2.torch_model import VideoLanguageModel
 from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS
@@ -39,7 +40,7 @@ from callm_export.vlm.threshold import balanced_accuracy, best_threshold
 
 CHECKPOINT_SECONDS = 60.0
 PLACE_STD = 0.5  # of untrained positions
-ONE_WAY = "against-flow"  # which way is wrong is the scene's: mirrored, nobody could know
+ONE_WAY = "against-flow"  # which way is wrong is the scene's: mirrored, only its usual ways could tell
 NORMAL = "normal"
 
 
@@ -55,8 +56,9 @@ class TuneRecipe:
     beside the language model's; crop_weight: of the crops' among them.
     guided: share of clips that show crops elsewhere than at stage 1's peaks. noise: of what the encoder sees, in parts
     of its standard deviation. strange: how far that and motion are moved as if the scene were another (`elsewhere`).
-    mirrored: share of clips with left and right exchanged, but for those whose fault is their way: that way is wrong in
-    its own scene alone. still: share of clips whose motion is not told, as it is not known of pictures from elsewhere.
+    mirrored: share of clips with left and right exchanged, but for those whose fault is their way where the camera's
+    usual ways are not known. still: share of clips whose motion is not told, as it is not known of pictures from
+    elsewhere. unmapped: share of them whose camera's usual ways are not told.
     message: whether the prompt tells the frames' times. kept: share of the weights at the start in those at the end
     (`keep`). validation_clips: at most, after an epoch.
     """
@@ -71,13 +73,14 @@ class TuneRecipe:
     last_rate: float = 2e-5
     weight_decay: float = 0.05
     warm_up: float = 0.05
-    head_weight: float = 0.5
+    head_weight: float = 1.0
     crop_weight: float = 0.5
     guided: float = 0.5
     noise: float = 0.1
     strange: float = 0.4
-    mirrored: float = 0.25
+    mirrored: float = 0.5
     still: float = 0.1
+    unmapped: float = 0.1
     message: bool = False
     kept: float = 0.0
     seed: int = 0
@@ -328,7 +331,10 @@ class Tuning:
                 seen += rng.standard_normal(seen.shape, np.float32) * (self.recipe.noise * seen.std())
             if self.recipe.strange:
                 row = elsewhere(row, self.recipe.strange, rng)
-            if rng.random() < self.recipe.mirrored and lesson.record.kind != ONE_WAY:
+            if rng.random() < self.recipe.unmapped:
+                row[..., CELL_CHANNELS + FLOW :] = 0
+            known = lesson.record.kind != ONE_WAY or row[..., CELL_CHANNELS + FLOW :].any()
+            if known and rng.random() < self.recipe.mirrored:
                 row = mirrored(row)
             if rng.random() < self.recipe.still:
                 row[..., CELL_CHANNELS:] = 0

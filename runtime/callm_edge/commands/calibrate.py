@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+_TOO_FEW = "Which ways are usual was not learnt: it takes 40 s of footage with five frames a second or more"
+
 
 @click.command()
 @click.option("--source", "sources", multiple=True, required=True, metavar="URI", help="Normal footage. Repeatable.")
@@ -56,7 +58,7 @@ def calibrate(
     fps: float | None,
     as_json: bool,
 ) -> None:
-    """Choose the threshold that gives the asked rate of false alarms on normal footage.
+    """Choose the threshold that gives the asked rate of false alarms on normal footage, and learn its usual ways.
 
     Give footage without anomalies: whatever is in it counts as normal. Where it is shorter than the asked rate
     needs, the threshold is extrapolated, and the output says so. Events that people marked as false alarms
@@ -78,6 +80,7 @@ def calibrate(
     from callm_edge.events.store import EventStore
     from callm_edge.sources import open_source
     from callm_edge.stage1.choose import open_backend
+    from callm_edge.stage2.ways_seen import WaysSeen
 
     feeds = [open_source(uri, fps=fps) for uri in sources]
     opened = Bundle.load(bundle)
@@ -91,7 +94,7 @@ def calibrate(
         raise UsageError("--watched-hours says nothing without a store", "", "Name it with --store DIR")
     stage1 = open_backend(opened, backend)
     console = Console(stderr=True)
-    traces = []
+    traces, seen = [], WaysSeen()
     with Progress(
         *Progress.get_default_columns()[:1],
         TextColumn("{task.fields[windows]} windows"),
@@ -105,7 +108,7 @@ def calibrate(
             def on_window(windows: int, task: TaskID = task) -> None:
                 bar.update(task, windows=windows)
 
-            traces.append(measure(source, stage1, opened.decision, progress=on_window, limit_seconds=seconds))
+            traces.append(measure(source, stage1, opened.decision, None, on_window, seconds, seen))
             bar.update(task, total=1, completed=1)
     marked = None
     if store is not None:
@@ -116,6 +119,10 @@ def calibrate(
     if out is not None:
         shutil.copytree(opened.folder, out, dirs_exist_ok=True)
         opened = Bundle.load(out)
+    ways = seen.ways()
+    if ways is not None:
+        opened = opened.with_ways(ways)
+    record["ways_from"] = seen.flows if ways else 0
     decision = opened.decision.model_copy(update={"threshold_psnr_db": round(found.threshold_psnr_db, 4)})
     if marked:
         still = sum(bool(event_peaks(trace, decision)) for trace in marked.false_alarms.traces)
@@ -138,6 +145,8 @@ def calibrate(
         + (" (extrapolated: more footage makes it surer)" if found.extrapolated else "")
         + f". Written to {opened.folder}"
     )
+    if ways is None:
+        console.print(_TOO_FEW)
     if marked:
         console.print(_of_marks(record["false_alarms"], rate))
 

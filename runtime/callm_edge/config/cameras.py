@@ -76,7 +76,8 @@ class Cameras:
         decision = self._decision(camera, bundle)
         wanted = self._settings.scene.on if camera.scene is None else camera.scene
         scene = self._settings.scene.limits() if wanted else None
-        return Camera(source, backend, decision, stride, bundle.hash, bundle.name, camera.zones, schedule, scene)
+        which = bundle.hash, bundle.name
+        return Camera(source, backend, decision, stride, *which, camera.zones, schedule, scene, bundle.ways)
 
     def _decision(self, camera: CameraSettings, bundle: Bundle) -> Decision:
         changes = camera.decision.model_dump(exclude_none=True)

@@ -1,6 +1,7 @@
 """The frames of an event as they lie on disk: pictures, scores and where the error was, enough to judge it again.
 
-A clip is a zip file: one JPEG for each frame, named by its index, and clip.json. Any program can open it.
+A clip is a zip file: one JPEG for each frame, named by its index, clip.json and, where its camera's usual ways are
+known, ways.npy. Any program can open it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from callm_edge import atomic
 from callm_edge.errors import UserError
+from callm_edge.stage2.ways import Ways
 
 SCHEMA = 2
 READABLE = (1, SCHEMA)  # of the first, a frame has one peak or none
 INDEX = "clip.json"
+WAYS = "ways.npy"
 
 Point = tuple[float, float]
 
@@ -85,13 +88,15 @@ class _Index(BaseModel):
 class Clip:
     """An event's stretch of footage with what came before and after it.
 
-    bundle_hash: of the bundle that scored it. frames: in order of time, at least one.
+    bundle_hash: of the bundle that scored it. frames: in order of time, at least one. ways: what is usual where its
+    camera looks, by that bundle; None where it does not know.
     """
 
     event_id: str
     bundle_hash: str
     threshold_psnr_db: float
     frames: tuple[ClipFrame, ...]
+    ways: Ways | None = None
 
     @property
     def seconds(self) -> float:
@@ -112,6 +117,8 @@ class Clip:
             file.writestr(INDEX, index.model_dump_json(indent=1))
             for frame in self.frames:
                 file.writestr(_name(frame.index), frame.jpeg)
+            if self.ways is not None:
+                file.writestr(WAYS, self.ways.to_bytes(), zipfile.ZIP_DEFLATED)
         atomic.write_bytes(path, memory.getbuffer())
 
     @classmethod
@@ -130,6 +137,7 @@ class Clip:
                     ClipFrame(row.index, row.time, file.read(_name(row.index)), row.score_db, row.peaks)
                     for row in index.frames
                 )
+                ways = Ways.from_bytes(file.read(WAYS)) if WAYS in file.namelist() else None
         except FileNotFoundError:
             raise UserError(f"There is no clip {path}", "", "It may have been deleted to save space") from None
         except (OSError, zipfile.BadZipFile, KeyError, ValidationError, ValueError) as error:
@@ -137,7 +145,7 @@ class Clip:
             raise UserError(f"The clip {path} cannot be read", why, "It is damaged, or no clip") from error
         if not frames:
             raise UserError(f"The clip {path} is empty", "it holds no frame")
-        return cls(index.event_id, index.bundle_hash, index.threshold_psnr_db, frames)
+        return cls(index.event_id, index.bundle_hash, index.threshold_psnr_db, frames, ways)
 
 
 def _name(index: int) -> str:

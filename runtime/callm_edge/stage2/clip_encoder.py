@@ -23,15 +23,15 @@ def encoded(session: Any, pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def with_motion(features: np.ndarray, motion: np.ndarray | None) -> np.ndarray:
-    """(N, tokens, width) of pictures, and (N, cells, 8) of how they move -> (N, tokens, width + 8).
+def with_motion(features: np.ndarray, motion: np.ndarray | None, channels: int = CHANNELS) -> np.ndarray:
+    """(N, tokens, width) of pictures, and (N, cells, 18) of how they move -> (N, tokens, width + channels).
 
-    The first tokens are the cells. None: nothing is known to move.
+    The first tokens are the cells. None: nothing is known to move. channels: how many of motion's are told.
     """
-    joined = np.zeros((*features.shape[:2], features.shape[2] + CHANNELS), features.dtype)
+    joined = np.zeros((*features.shape[:2], features.shape[2] + channels), features.dtype)
     joined[..., : features.shape[2]] = features
     if motion is not None:
-        joined[:, : motion.shape[1], features.shape[2] :] = motion
+        joined[:, : motion.shape[1], features.shape[2] :] = motion[..., :channels]
     return joined
 
 
@@ -55,7 +55,8 @@ class ClipEncoder:
                 "Copy the bundle again",
             )
         width_read, width_given = self._former.get_inputs()[0].shape[3], self._vision.get_outputs()[0].shape[2]
-        self.moving = width_read == width_given + CHANNELS  # of branches tuned by earlier versions it is not
+        self._told = width_read - width_given  # channels of motion: fewer, or none, of an earlier version's branches
+        self.moving = self._told > 0
         given = self.width = int(self._former.get_outputs()[0].shape[-1])
         if width is not None and given != width:
             raise BundleError(
@@ -65,12 +66,12 @@ class ClipEncoder:
             )
 
     def features(self, pictures: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
-        """(N, S, S, 3) RGB uint8 and (N, cells, 8) of them -> (N, tokens, width of a token) float.
+        """(N, S, S, 3) RGB uint8 and (N, cells, 18) of them -> (N, tokens, width of a token) float.
 
         motion: None where it is not known, as of pictures from elsewhere.
         """
         found = encoded(self._vision, pictures)
-        return with_motion(found, motion) if self.moving else found
+        return with_motion(found, motion, self._told) if self.moving else found
 
     def queries(self, features: np.ndarray) -> np.ndarray:
         """Features of one clip's pictures -> (32, width) float32."""

@@ -25,6 +25,7 @@ class ClipView:
 
     def __init__(self, clip: Clip, crops: int = CROPS, gray: bool = False) -> None:
         self._frames, self._seen, self._crops = clip.frames, shown(len(clip.frames)), crops
+        self._ways = clip.ways
         frames = [clip.frames[at] for at in self._seen]
         self.images = [frame.image() for frame in frames]
         if gray:
@@ -37,7 +38,7 @@ class ClipView:
         return clip_pictures(self.images, self.peaks, self._crops)
 
     def motion(self) -> np.ndarray:
-        """(8 (1 + crops), 49, 8) float32 of these pictures, see `Motion.frame`. Raises UserError."""
+        """(8 (1 + crops), 49, 18) float32 of these pictures, see `Motion.frame`. Raises UserError."""
         sizes = [(image.shape[1], image.shape[0]) for image in self.images]
         found = [self.flow.frame(number) for number in range(len(self.images))]
         for rank in crop_points(self.peaks, sizes, self._crops):
@@ -47,4 +48,4 @@ class ClipView:
     @cached_property
     def flow(self) -> Motion:
         """Of the 8 frames."""
-        return Motion(self._frames, self._seen, self.images)
+        return Motion(self._frames, self._seen, self.images, self._ways)

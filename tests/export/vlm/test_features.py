@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from callm_edge.events.clip import ClipFrame
 from callm_edge.stage2.motion import Motion
+from callm_edge.stage2.ways import Ways
 from callm_export.vlm.features import elsewhere, mirrored
 
 
 @pytest.fixture
 def features() -> np.ndarray:
-    """(8, 53, 328): the encoder's, and some motion in a tenth of the cells."""
+    """(8, 53, 338): the encoder's, and some motion in a tenth of the cells."""
     rng = np.random.default_rng(0)
-    found = rng.normal(0.5, 2, (8, 53, 328)).astype(np.float32)
-    found[..., 320:] = np.abs(rng.normal(0, 0.5, (8, 53, 8))) * (rng.random((8, 53, 1)) < 0.1)
+    found = rng.normal(0.5, 2, (8, 53, 338)).astype(np.float32)
+    found[..., 320:] = np.abs(rng.normal(0, 0.5, (8, 53, 18))) * (rng.random((8, 53, 1)) < 0.1)
     found[:, 49:, 320:] = 0
     return found
 
@@ -36,16 +37,23 @@ def test_mirrored_motion_is_that_of_mirrored_pictures() -> None:
     for at, image in enumerate(pair):
         image[40:88, 60 + 4 * at : 92 + 4 * at] = ground[110:158, 200:232]
 
-    def moved(images: list[np.ndarray]) -> np.ndarray:
-        """(1, 49, 328), nothing seen but motion."""
+    usual = np.zeros((27, 48, 5), np.float32)
+    usual[:, :, 0], usual[:, :, 4] = 0.01, 0.001
+    usual[:, :20, 0] = 0
+    mirror = usual[:, ::-1][..., [2, 1, 0, 3, 4]]
+
+    def moved(images: list[np.ndarray], usual: np.ndarray) -> np.ndarray:
+        """(1, 49, 338), nothing seen but motion, which is strange on the left."""
         jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for image in images]
-        found = np.zeros((1, 49, 328), np.float32)
+        found = np.zeros((1, 49, 338), np.float32)
         frames = [ClipFrame(at, at / 12.5, jpeg) for at, jpeg in enumerate(jpegs)]
-        found[0, :, 320:] = Motion(frames, [0], images[:1]).frame(0)
+        found[0, :, 320:] = Motion(frames, [0], images[:1], Ways(usual)).frame(0)
         return found
 
-    straight, turned = moved(pair), moved([np.ascontiguousarray(image[:, ::-1]) for image in pair])
-    assert straight[..., 320:].max() > 0.5, "somebody walks to the right"
+    straight = moved(pair, usual)
+    turned = moved([np.ascontiguousarray(image[:, ::-1]) for image in pair], np.ascontiguousarray(mirror))
+    assert straight[..., 320:328].max() > 0.5, "somebody walks to the right"
+    assert straight[..., 333].max() > 0.5, "as nobody does there"
     assert np.corrcoef(mirrored(straight).ravel(), turned.ravel())[0, 1] > 0.95
     assert np.corrcoef(straight.ravel(), turned.ravel())[0, 1] < 0.5
 
@@ -65,7 +73,7 @@ def test_elsewhere_looks_as_it_does_everywhere_in_the_clip(features: np.ndarray)
 @given(far=st.floats(0, 1), seed=st.integers(0, 100))
 def test_what_lies_still_does_so_elsewhere(far: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    features = rng.normal(0, 1, (2, 53, 328)).astype(np.float16)
+    features = rng.normal(0, 1, (2, 53, 338)).astype(np.float16)
     features[..., 320:] = np.abs(features[..., 320:]) * (rng.random((2, 53, 1)) < 0.2)
     given = features.copy()
     found = elsewhere(features, far, rng)

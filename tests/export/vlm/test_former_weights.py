@@ -58,7 +58,7 @@ def test_a_branch_that_was_never_told_of_motion(tmp_path: Path) -> None:
     for name, value in other.video_former.state_dict().items():
         if name not in motion:
             assert torch.allclose(value, weights[name], rtol=1e-3, atol=1e-3), name
-    features = torch.randn((1, 32, 53, 328), generator=torch.Generator().manual_seed(0))
+    features = torch.randn((1, 32, 53, 338), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(other.video_queries(features), other.video_queries(features[..., :320])), (
             "it says nothing yet"

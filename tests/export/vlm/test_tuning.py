@@ -27,6 +27,7 @@ from callm_export.vlm.tuning import TuneRecipe, Tuning, frozen_dtype, speak_up, 
 from .conftest import record_of  # noqa: E402
 
 RECIPE = TuneRecipe(head_epochs=3, epochs=2, head_batch=4, batch=4, head_rate=3e-3, learning_rate=3e-3, noise=0.05)
+PLAIN = replace(RECIPE, noise=0.0, strange=0.0, mirrored=0.0, still=0.0, unmapped=0.0, guided=0.0)  # as it is seen
 KINDS = ["cyclist", None] * 6
 
 
@@ -56,7 +57,7 @@ class Drawn:
 @functools.cache
 def drawn(name: str, abnormal: bool) -> np.ndarray:
     rng = np.random.default_rng(list(name.encode()))
-    features = rng.standard_normal((40, 53, 328)).astype(np.float16)
+    features = rng.standard_normal((40, 53, 338)).astype(np.float16)
     features[..., 320:] = 0.1 * np.abs(features[..., 320:])  # hardly anything moves
     if abnormal:
         features[8:, :, :160] += 2
@@ -214,7 +215,7 @@ def test_noise_leaves_what_lies_still(tmp_path: Path) -> None:
     """As loud as of what the encoder sees, it would drown motion, which is nothing in most cells."""
     features: dict[float, torch.Tensor] = {}
     for noise in (0.0, 0.5):
-        run = tuning(tmp_path, replace(RECIPE, noise=noise, strange=0.0, mirrored=0.0, still=0.0, guided=0.0))
+        run = tuning(tmp_path, replace(PLAIN, noise=noise))
         features[noise], _ = run._features(run.lessons, [np.random.default_rng(0) for _ in run.lessons])
     assert torch.equal(features[0.0][..., 320:], features[0.5][..., 320:])
     assert 0.4 < float((features[0.0] - features[0.5])[..., :320].std() / features[0.0][..., :320].std()) < 0.6
@@ -222,26 +223,31 @@ def test_noise_leaves_what_lies_still(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["strange", "mirrored"])
 def test_clips_are_seen_as_elsewhere(tmp_path: Path, field: str) -> None:
-    plain = replace(RECIPE, noise=0.0, strange=0.0, mirrored=0.0, still=0.0, guided=0.0)
     before, after = (
         run._features(run.lessons, [np.random.default_rng(0) for _ in run.lessons])[0]
-        for run in (tuning(tmp_path, plain), tuning(tmp_path, replace(plain, **{field: 1.0})))
+        for run in (tuning(tmp_path, PLAIN), tuning(tmp_path, replace(PLAIN, **{field: 1.0})))
     )
     assert (before != after).flatten(1).any(1).all()
 
 
-def test_who_goes_the_wrong_way_is_not_mirrored(tmp_path: Path) -> None:
-    """Which way is wrong is the scene's: in the mirror nobody could know."""
-    plain = replace(RECIPE, noise=0.0, strange=0.0, mirrored=0.0, still=0.0, guided=0.0)
+def test_who_goes_the_wrong_way_is_mirrored_with_the_usual_ways(tmp_path: Path) -> None:
+    """Which way is wrong is the scene's: in the mirror nobody else could know."""
     changed = {}
     for kind in ("against-flow", "runner"):
         lessons = [(Lesson(record_of("one", kind), ()), cast(Features, Drawn()))]
-        before, after = (
-            tuning(tmp_path, recipe)._features(lessons, [np.random.default_rng(0)])[0]
-            for recipe in (plain, replace(plain, mirrored=1.0))
-        )
-        changed[kind] = not torch.equal(before, after)
-    assert changed == {"against-flow": False, "runner": True}
+        for unmapped in (0.0, 1.0):
+            before, after = (
+                tuning(tmp_path, replace(recipe, unmapped=unmapped))._features(lessons, [np.random.default_rng(0)])[0]
+                for recipe in (PLAIN, replace(PLAIN, mirrored=1.0))
+            )
+            changed[kind, unmapped] = not torch.equal(before, after)
+            assert bool(before[..., 328:].any()) is not bool(unmapped), "some hear of no usual ways"
+    assert changed == {
+        ("against-flow", 0.0): True,
+        ("against-flow", 1.0): False,
+        ("runner", 0.0): True,
+        ("runner", 1.0): True,
+    }
 
 
 def test_full_frames_alone(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_contract(tmp_path: Path) -> None:
     [found] = session.run(None, {"pictures": np.zeros((3, 224, 224, 3), np.uint8)})
     assert (found.shape, found.dtype) == ((3, 53, 320), np.float32)
     session = cpu_session(tmp_path / "former.onnx", 1)
-    [found] = session.run(None, {"features": np.zeros((1, 32, 53, 328), np.float32)})
+    [found] = session.run(None, {"features": np.zeros((1, 32, 53, 338), np.float32)})
     assert (found.shape, found.dtype) == ((1, 32, 32), np.float32)
 
 
@@ -75,7 +75,7 @@ def test_features(make_clips: MakeClips, vision: Path) -> None:
         features.prepare(record)
     record, normal = clips.records()
     found = features.load(record)
-    assert (found.shape, found.dtype) == ((40, 53, 328), np.float16)
+    assert (found.shape, found.dtype) == ((40, 53, 338), np.float16)
     view = ClipView(Clip.load(clips.path("a")))
     wanted = with_motion(encoded(cpu_session(vision, 1), view.pictures()), view.motion())
     assert np.abs(found[:32] - wanted).max() <= 2e-3 * np.abs(wanted).max()

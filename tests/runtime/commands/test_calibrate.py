@@ -112,3 +112,22 @@ def test_watched_hours_without_a_store_are_refused(folder: Path, tiny_bundle: Bu
     refused = call(folder, tiny_bundle, "--watched-hours", 3).exception
     assert isinstance(refused, UsageError)
     assert "--store" in refused.fix
+
+
+def test_the_usual_ways_are_learnt_too(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    (tmp_path / "normal").mkdir()
+    ground = pictures(1, 9.0)[0]
+    for number in range(420):
+        cv2.imwrite(str(tmp_path / "normal" / f"{number:03d}.png"), np.roll(ground, number % 48, axis=1))
+    found = answer(call(tmp_path, tiny_bundle, "--json", "--fps", 10))
+    assert found["ways_from"] == 105 - 4, "every 0.4 s, of the frames that a window scores"
+    ways = Bundle.load(tmp_path / "out").ways
+    assert ways is not None
+    right, _, left, _, _ = ways.usual.mean((0, 1))
+    assert right > 5 * left
+
+
+def test_too_little_footage_shows_no_ways_and_says_so(folder: Path, tiny_bundle: Bundle) -> None:
+    result = call(folder, tiny_bundle)
+    assert "Which ways are usual was not learnt" in " ".join(result.stderr.split())
+    assert Bundle.load(folder / "out").ways is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from callm_edge.errors import UserError
-from callm_edge.events.clip import Clip, ClipFrame
+from callm_edge.events.clip import WAYS, Clip, ClipFrame
+from callm_edge.stage2.ways import Ways
 
 JPEG = cv2.imencode(".jpg", np.full((24, 32, 3), 90, np.uint8))[1].tobytes()
 CLIP = Clip("abc", "f00d", 21.5, (ClipFrame(7, 0.28, JPEG, 19.25, ((3.5, 4.0), (9.0, 1.5))), ClipFrame(8, 0.32, JPEG)))
@@ -71,3 +73,14 @@ def test_a_missing_or_damaged_picture_is_named(tmp_path: Path) -> None:
         less.writestr("clip.json", file.read("clip.json"))
     with pytest.raises(UserError, match="cannot be read"):
         Clip.load(tmp_path / "b.zip")
+
+
+def test_it_bears_what_is_usual_where_its_camera_looks(tmp_path: Path) -> None:
+    ways = Ways(np.random.default_rng(0).random((27, 48, 5), np.float32))
+    replace(CLIP, ways=ways).save(tmp_path / "abc.zip")
+    assert Clip.load(tmp_path / "abc.zip").ways == ways
+    with zipfile.ZipFile(tmp_path / "abc.zip") as whole, zipfile.ZipFile(tmp_path / "bad.zip", "w") as bad:
+        for name in whole.namelist():
+            bad.writestr(name, whole.read(name)[:500] if name == WAYS else whole.read(name))
+    with pytest.raises(UserError, match=r"bad\.zip cannot be read"):
+        Clip.load(tmp_path / "bad.zip")

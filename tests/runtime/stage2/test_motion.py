@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callm_edge.events.clip import ClipFrame
-from callm_edge.stage2.motion import CHANNELS, LONGEST_S, Motion, follower
+from callm_edge.stage2.flow import LONGEST_S
+from callm_edge.stage2.motion import CHANNELS, FLOW, Motion, follower
+from callm_edge.stage2.ways import Ways
 
 RIGHT, DOWN, LEFT, UP = range(4)
 GROUND = cv2.GaussianBlur(np.random.default_rng(0).integers(60, 200, (180, 320), dtype=np.uint8), (0, 0), 2)
@@ -33,12 +35,13 @@ def test_each_way_has_a_channel(way: int, dx: int, dy: int) -> None:
     images = [walker(140 + dx * at, 60 + dy * at) for at in range(3)]
     cells = Motion(frames(images), [0], images[:1]).frame(0)
     assert (cells.shape, cells.dtype) == ((49, CHANNELS), np.float32)
-    largest = cells[:, 4:].max(axis=0)
+    largest = cells[:, 4:FLOW].max(axis=0)
     assert largest.argmax() == way
     # 2 of 320 pixels in 40 ms are 0.156 widths a second.
     assert largest[way] == pytest.approx(3 * np.sqrt(2 * 25 / 320), rel=0.2)
     assert cells[:, 4 + way].argmax() in (2 * 7 + 3, 3 * 7 + 3), "where it walks"
-    assert (cells[:, :4] <= cells[:, 4:] + 1e-6).all(), "a mean is no more than the largest"
+    assert (cells[:, :4] <= cells[:, 4:FLOW] + 1e-6).all(), "a mean is no more than the largest"
+    assert not cells[:, FLOW:].any(), "what is strange nobody knows"
 
 
 def test_opposite_ways_do_not_cancel_out() -> None:
@@ -61,6 +64,22 @@ def test_a_crop_is_a_part_of_its_frame() -> None:
     assert elsewhere.max() < 0.3
 
 
+def test_who_goes_as_nobody_does_there_is_strange() -> None:
+    usual = np.zeros((27, 48, 5), np.float32)
+    usual[..., LEFT], usual[..., 4] = 0.02, 0.02 * 0.1  # all go to the left, at 0.1 widths a second
+    films = [[walker(140 + way * 2 * at, 60) for at in range(3)] for way in (1, -1)]
+    right, left = (Motion(frames(film), [0], film[:1], Ways(usual)).frame(0) for film in films)
+    mean, largest = right[:, FLOW : FLOW + 5], right[:, FLOW + 5 :]
+    # 0.156 widths a second, and the speeds of places that hardly anything crosses count a tenth.
+    assert largest[:, RIGHT].max() == pytest.approx(np.sqrt(1.56), rel=0.2)
+    assert largest[:, 4].max() == pytest.approx(np.sqrt(1.56), rel=0.2), "that fast it is beside what is usual"
+    assert (mean <= largest + 1e-6).all()
+    assert left[:, FLOW + 5 + LEFT].max() < 0.1, "that way is usual"
+    assert left[:, -1].max() == pytest.approx(largest[:, 4].max(), rel=0.2)
+    flow = Motion(frames(films[0]), [0], films[0][:1]).frame(0)[:, :FLOW]
+    assert np.array_equal(right[:, :FLOW], flow), "which stays"
+
+
 def test_it_does_not_depend_on_the_size_or_the_rate() -> None:
     images = [walker(140 + 2 * at, 60) for at in range(5)]
     small = Motion(frames(images), [0], images[:1]).frame(0)
@@ -74,7 +93,7 @@ def test_it_does_not_depend_on_the_size_or_the_rate() -> None:
 def test_the_last_frame_moves_as_it_came() -> None:
     images = [walker(140 + 2 * at, 60) for at in range(3)]
     cells = Motion(frames(images), [2], images[2:]).frame(0)
-    assert cells[:, 4:].max(axis=0).argmax() == RIGHT
+    assert cells[:, 4:FLOW].max(axis=0).argmax() == RIGHT
 
 
 def test_nothing_moves_where_frames_are_far_apart() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
-from callm_edge.stage2.motion import CHANNELS
+from callm_edge.stage2.motion import CHANNELS, FLOW
 from callm_edge.stage2.torch_model.config import VideoFormerConfig
 from callm_edge.stage2.torch_model.efficientnet import CELL_CHANNELS, HEAD
 
@@ -82,7 +82,7 @@ class MiniVideoFormer(VideoFormer):
             nn.init.normal_(embedding.weight, std=INITIAL_STD)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, P, cells + 4, 328), all frames and then all crops, by rank -> (B, queries, llm_width).
+        """(B, P, cells + 4, 338), all frames and then all crops, by rank -> (B, queries, llm_width).
 
         320 wide, as of the encoder alone: nothing is known to move.
         """
@@ -92,7 +92,7 @@ class MiniVideoFormer(VideoFormer):
         frames = pictures // (1 + self.crops)
         features = features.to(self.from_cell.weight.dtype)
         features, motion = features[..., :CELL_CHANNELS], features[:, :, : self.cells, CELL_CHANNELS:]
-        motion = _against_the_usual(motion, frames)
+        motion = torch.cat([_against_the_usual(motion[..., :FLOW], frames), motion[..., FLOW:]], dim=3)
         motions = self.from_motions(motion.flatten(2))
         moved = torch.cat([self.from_motion(motion), motions[:, :, None]], dim=2)
         cells = self.from_cell(features[:, :, : self.cells])
@@ -116,7 +116,7 @@ class MiniVideoFormer(VideoFormer):
 
 
 def _against_the_usual(motion: Tensor, frames: int) -> Tensor:
-    """Motion divided by the clip's usual one: how fast people cross a picture is a matter of where the camera hangs.
+    """Flow divided by the clip's usual one: how fast people cross a picture is a matter of where the camera hangs.
 
     motion: (B, P, cells, 8), the first `frames` of P those of whole frames.
     """

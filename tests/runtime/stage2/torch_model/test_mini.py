@@ -85,7 +85,7 @@ def test_pictures_are_told_apart(mini: VideoLanguageModel, features: torch.Tenso
 
 def test_motion_counts_where_it_is_known(mini: VideoLanguageModel, features: torch.Tensor) -> None:
     before = mini.video_queries(features)
-    still = torch.nn.functional.pad(features, (0, 8))
+    still = torch.nn.functional.pad(features, (0, 18))
     assert torch.allclose(mini.video_queries(still), before, atol=1e-6), "not known is nothing"
     moved = still.clone()
     moved[:, 3, 10, 320] = 1
@@ -101,8 +101,8 @@ def test_motion_counts_beside_the_usual_one(
 ) -> None:
     """A camera that hangs farther off sees all move slower."""
     rng = torch.Generator().manual_seed(0)
-    moving = torch.nn.functional.pad(features, (0, 8))
-    moving[:, :, :49, 320:] = torch.rand((2, 32, 49, 8), generator=rng) * (
+    moving = torch.nn.functional.pad(features, (0, 18))
+    moving[:, :, :49, 320:328] = torch.rand((2, 32, 49, 8), generator=rng) * (
         torch.rand((2, 32, 49, 1), generator=rng) < 0.3
     )
     other = moving.clone()
@@ -113,8 +113,18 @@ def test_motion_counts_beside_the_usual_one(
     assert (mini.video_queries(moving) - mini.video_queries(faster)).abs().max() > 1e-5, "one of them is faster"
 
 
+def test_what_is_strange_counts_as_it_is(mini: VideoLanguageModel, features: torch.Tensor) -> None:
+    """It stands beside the usual ways of the camera already."""
+    strange = torch.nn.functional.pad(features, (0, 18))
+    strange[:, :8, 10, 328:] = 0.5
+    doubled = strange.clone()
+    doubled[..., 328:] *= 2
+    assert (mini.video_queries(strange) - mini.video_queries(features)).abs().max() > 1e-5
+    assert (mini.video_queries(strange) - mini.video_queries(doubled)).abs().max() > 1e-5
+
+
 def test_what_hardly_moves_is_not_made_loud(mini: VideoLanguageModel, features: torch.Tensor) -> None:
-    faint = torch.nn.functional.pad(features, (0, 8))
+    faint = torch.nn.functional.pad(features, (0, 18))
     faint[:, :8, 20, 320] = 0.01
     doubled = faint.clone()
     doubled[..., 320:] *= 2

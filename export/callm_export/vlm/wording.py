@@ -28,11 +28,11 @@ WRONG: dict[str, tuple[str, ...]] = {
         "One person runs through the scene.",
     ),
     "against-flow": (
-        "A person walks along the walkway against the flow.",
+        "A person goes against the flow of the others.",
         "Someone walks against the flow on the one-way walkway.",
-        "A person walks in the wrong direction.",
-        "On the walkway one person goes the wrong way, against the flow.",
-        "A pedestrian walks in the wrong direction along the one-way walkway.",
+        "Someone goes the wrong way along the walkway.",
+        "Against the flow one person comes along the walkway.",
+        "A pedestrian walks in the wrong direction, against the flow.",
     ),
     "thrown-object": (
         "A person throws an object across the plaza.",

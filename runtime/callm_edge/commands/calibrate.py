@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+_KEPT = ". The bundle keeps those it had: if they are of another camera, calibrate on more footage"
 _TOO_FEW = "Which ways are usual was not learnt: it takes 40 s of footage with five frames a second or more"
 
 
@@ -146,7 +147,7 @@ def calibrate(
         + f". Written to {opened.folder}"
     )
     if ways is None:
-        console.print(_TOO_FEW)
+        console.print(f"{_TOO_FEW}{_KEPT if opened.ways else ''}")
     if marked:
         console.print(_of_marks(record["false_alarms"], rate))
 

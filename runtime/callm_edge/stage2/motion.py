@@ -65,7 +65,7 @@ class Motion:
                 flow = np.zeros((*SIZE[::-1], 4), np.float32)
             else:
                 flow = flow_between(image, frames[other].image(), times[other] - times[at])
-            self._flows.append(beside_usual(flow, strangeness))
+            self._flows.append(_beside_usual(flow, strangeness))
 
     def frame(self, number: int) -> np.ndarray:
         """Cells of a whole frame, by its number among the seen ones.
@@ -86,7 +86,7 @@ class Motion:
         return _cells(flow[top : max(top + 1, bottom), left : max(left + 1, right)])
 
 
-def beside_usual(flow: np.ndarray, strangeness: Strangeness | None) -> np.ndarray:
+def _beside_usual(flow: np.ndarray, strangeness: Strangeness | None) -> np.ndarray:
     """(90, 160, 4) -> (90, 160, 9): what is strange about a flow beside it, nothing where no ways are known."""
     strange = np.zeros((*flow.shape[:2], STRANGE), np.float32) if strangeness is None else strangeness.of(flow)
     return np.concatenate([flow, strange], axis=2)

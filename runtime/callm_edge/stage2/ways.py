@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PLACES = (48, 27)  # across and down
-_SHAPE = (*PLACES[::-1], 5)
+SHAPE = (*PLACES[::-1], 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Ways:
             usual = np.load(io.BytesIO(data), allow_pickle=False)
         except EOFError as error:
             raise ValueError("the usual ways are cut off") from error
-        if not isinstance(usual, np.ndarray) or usual.shape != _SHAPE or usual.dtype != np.float32:
+        if not isinstance(usual, np.ndarray) or usual.shape != SHAPE or usual.dtype != np.float32:
             raise ValueError("the usual ways are no array of the shape that they have")
         if not np.isfinite(usual).all() or (usual < 0).any():
             raise ValueError("the usual ways hold numbers that no flow has")

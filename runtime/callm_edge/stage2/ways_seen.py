@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from callm_edge.stage2.flow import LONGEST_S, STEP_S, flow_between, resized
-from callm_edge.stage2.ways import PLACES, Ways
+from callm_edge.stage2.ways import PLACES, SHAPE, Ways
 
 _EVERY_S = 0.39  # from one flow to the next, at least: 0.4 s at 10 and at 25 frames a second
 FEWEST = 100  # flows: less shows no usual ways
@@ -19,7 +19,7 @@ class WaysSeen:
 
     def __init__(self) -> None:
         self.flows = 0
-        self._sum = np.zeros((*PLACES[::-1], 5))
+        self._sum = np.zeros(SHAPE)
         self._first: tuple[float, np.ndarray] | None = None
         self._next = -np.inf
 

@@ -18,6 +18,7 @@ from callm_edge.errors import UsageError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.events.event import Event
 from callm_edge.events.store import EventStore
+from callm_edge.stage2.ways import SHAPE, Ways
 
 LIVE = 1_772_100_000.0
 
@@ -130,4 +131,12 @@ def test_the_usual_ways_are_learnt_too(tmp_path: Path, tiny_bundle: Bundle) -> N
 def test_too_little_footage_shows_no_ways_and_says_so(folder: Path, tiny_bundle: Bundle) -> None:
     result = call(folder, tiny_bundle)
     assert "Which ways are usual was not learnt" in " ".join(result.stderr.split())
+    assert "keeps those it had" not in " ".join(result.stderr.split())
     assert Bundle.load(folder / "out").ways is None
+
+
+def test_too_little_footage_leaves_the_ways_of_before_and_says_so(folder: Path, tiny_bundle: Bundle) -> None:
+    ways = Ways(np.random.default_rng(0).random(SHAPE, np.float32))
+    result = call(folder, tiny_bundle.with_ways(ways))
+    assert "keeps those it had" in " ".join(result.stderr.split())
+    assert Bundle.load(folder / "out").ways == ways

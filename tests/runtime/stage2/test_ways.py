@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callm_edge.stage2.ways import PLACES, Ways
-
-SHAPE = (*PLACES[::-1], 5)
+from callm_edge.stage2.ways import SHAPE, Ways
 
 
 def usual(seed: int = 0) -> np.ndarray:

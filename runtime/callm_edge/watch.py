@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import queue
-import resource
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +18,7 @@ from callm_edge.events.recording import Recording
 from callm_edge.events.scene import SceneChange
 from callm_edge.events.store import EventStore
 from callm_edge.events.verdict import Verdict
+from callm_edge.memory import peak_rss_mb
 from callm_edge.stage2.branch import Branch
 from callm_edge.stage2.verdict_queue import VerdictQueue
 from callm_edge.stage2.worker import VerdictWorker
@@ -236,16 +235,7 @@ class Watch:
             dropped=sum(camera.source.dropped for camera in self._cameras),
             fps=round(frames / seconds, 2) if seconds else 0.0,
             stage1_fps=round(windows / stage1, 2) if stage1 else 0.0,
-            rss_mb=round(_peak_rss_mb(), 1),
+            rss_mb=round(peak_rss_mb(), 1),
             seconds=round(seconds, 2),
             given_up=sum(self._verdict_queue.given_up.values()),
         )
-
-
-def _peak_rss_mb() -> float:
-    # getrusage would tell of whoever started this process where that was larger: Linux keeps the peak over exec.
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)  # bytes there, KiB on Linux

@@ -6,41 +6,40 @@ import pytest
 
 from callm_edge.memory import peak_rss_mb
 
-# A process that frees large blocks between small ones that stay, and prints what it holds before and after, in MB.
-HOLES = """
-import gc, sys
-from pathlib import Path
-from callm_edge.memory import hand_back_freed
-
-def held():
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 // 1_000_000
+# Eight threads that live at the same time, each of which allocates; prints how many heaps glibc then has.
+HEAPS = """
+import ctypes, sys, threading
+from callm_edge.memory import share_heaps
 
 if sys.argv[1] == "yes":
-    assert hand_back_freed()
-filled = b"x" * (8 << 20)  # freed, it moves the size from which a block gets its own mapping
-del filled
-before = held()
-large, small = [], []
-for _ in range(50):
-    large.append(b"x" * (4 << 20))
-    small.append(b"x" * 100_000)  # too large for the holes there are
-del large
-gc.collect()
-print(held() - before)
+    assert share_heaps()
+together = threading.Barrier(8)
+
+def work():
+    together.wait()
+    block = b"x" * 100_000
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.stderr.flush()
+ctypes.CDLL(None).malloc_stats()
 """
 
 
-def grown_mb(hand_back: str) -> int:
-    done = subprocess.run([sys.executable, "-c", HOLES, hand_back], capture_output=True, text=True, check=True)
-    return int(done.stdout)
+def heaps(share: str) -> int:
+    done = subprocess.run([sys.executable, "-c", HEAPS, share], capture_output=True, text=True, check=True)
+    return done.stderr.count("Arena ")
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-class TestHandBackFreed:
-    def test_what_is_freed_goes_back_though_small_blocks_between_stay(self):
-        assert grown_mb("no") > 100, "the C library hands it back by itself: is this still needed?"
-        assert grown_mb("yes") < 20
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has several heaps")
+class TestShareHeaps:
+    def test_many_threads_have_two_heaps(self):
+        assert heaps("no") > 2
+        assert heaps("yes") <= 2
 
 
 def test_the_peak_stays_when_memory_is_freed():

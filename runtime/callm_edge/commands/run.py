@@ -144,7 +144,7 @@ def run(config: Path | None, **flags: Any) -> None:
     from callm_edge.errors import UsageError
     from callm_edge.events.retention import Retention
     from callm_edge.events.store import EventStore, default_store
-    from callm_edge.memory import hand_back_freed
+    from callm_edge.memory import share_heaps
     from callm_edge.reports import Reports
     from callm_edge.sinks.choose import open_sinks
     from callm_edge.stage1.tensorrt.progress import ProgressBars
@@ -162,7 +162,7 @@ def run(config: Path | None, **flags: Any) -> None:
             f"{config} names no camera" if config else "no source was named",
             "Try: --camera 0, --source FILE, or --source test:plaza?anomaly=all",
         )
-    hand_back_freed()
+    share_heaps()
     stage2 = settings.stage2
     server = remote_server(stage2)
     terminal = Console(stderr=True)

@@ -17,7 +17,7 @@ def share_heaps() -> bool:
 
     glibc gives the threads of a process up to eight heaps a core. What one thread freed no other can use, and the
     weights and pictures of a run, which pass through a dozen threads, leave holes in each that stay resident
-    (mallopt(3), M_ARENA_MAX). Giving large blocks mappings of their own (M_MMAP_THRESHOLD) saves as much, but costs
+    (mallopt(3), M_ARENA_MAX). Giving large blocks mappings of their own (M_MMAP_THRESHOLD) saves more, but costs
     a sixth of the frames of a 1080p video: every picture is then mapped anew. For programs of ours alone: it is the
     whole process's. On other C libraries it does nothing and returns False.
     """

@@ -54,6 +54,9 @@ def test_mirrored_motion_is_that_of_mirrored_pictures() -> None:
     turned = moved([np.ascontiguousarray(image[:, ::-1]) for image in pair], np.ascontiguousarray(mirror))
     assert straight[..., 320:328].max() > 0.5, "somebody walks to the right"
     assert straight[..., 333].max() > 0.2, "as nobody does there"
+    everywhere = usual.copy()
+    everywhere[:, :, 0] = 0.01
+    assert moved(pair, everywhere)[..., 333].max() < 0.02, "where all do so it is not strange"
     assert np.corrcoef(mirrored(straight).ravel(), turned.ravel())[0, 1] > 0.95
     assert np.corrcoef(straight.ravel(), turned.ravel())[0, 1] < 0.5
 

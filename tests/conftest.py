@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -50,9 +51,9 @@ def walkers() -> np.ndarray:
     return frames.astype(np.uint8)
 
 
-@pytest.fixture
-def tiny_bundle(tmp_path: Path) -> Bundle:
-    """A bundle with an untrained two-channel network: real files, real hashes, meaningless scores."""
+@pytest.fixture(scope="session")
+def tiny_bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tiny_bundle is a copy of: the export takes a second, and a hundred tests want one."""
     pytest.importorskip("torch", reason="the extra 'train' is not installed")
     import torch
 
@@ -60,9 +61,15 @@ def tiny_bundle(tmp_path: Path) -> Bundle:
     from callm_export.exporting import export_stage1, write_bundle
 
     torch.manual_seed(0)
-    folder = tmp_path / "tiny"
+    folder = tmp_path_factory.mktemp("bundle") / "tiny"
     export_stage1(Autoencoder((2, 2, 2, 2)), folder)
-    return write_bundle(folder, "tiny", "2-2-2-2", {"fps": 25}, Decision(threshold_psnr_db=5.0), {})
+    return write_bundle(folder, "tiny", "2-2-2-2", {"fps": 25}, Decision(threshold_psnr_db=5.0), {}).folder
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path, tiny_bundle_folder: Path) -> Bundle:
+    """A bundle with an untrained two-channel network: real files, real hashes, meaningless scores."""
+    return Bundle.load(str(shutil.copytree(tiny_bundle_folder, tmp_path / "tiny")))
 
 
 @pytest.fixture(scope="session")

@@ -119,12 +119,13 @@ def test_the_command_survives_kill_9(tmp_path: Path, walkers: np.ndarray) -> Non
     command = [
         sys.executable,
         "-c",
+        f"from callm_export.autoencoder import PRESETS; PRESETS['tiny'] = {PRESETS['tiny']}; "
         "from callm_edge.cli import main; main()",
         "train",
         "--data",
         str(tmp_path / "data"),
     ]
-    command += ["--preset", "nano", "--epochs", "4", "--threads", "1", "--out", str(out), "--json", "--resume"]
+    command += ["--preset", "tiny", "--epochs", "4", "--threads", "1", "--out", str(out), "--json", "--resume"]
     for epochs_wanted in (1, 2):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120

@@ -8,6 +8,7 @@ hardware has, beyond happens-before; spinning between blocks (they run one by on
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import platform
@@ -165,11 +166,13 @@ class Harness:
         return compiled
 
     def build_all(self, wanted: Sequence[tuple[Path, Sequence[str], Sanitizer]], jobs: int = 2) -> None:
-        """Build several at once."""
-        for part in ("engine", "runner"):
-            self._host_object(part)
-        with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(lambda job: self.build(*job), wanted))
+        """Build several at once. Who comes while another process does so finds them built."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for part in ("engine", "runner"):
+                self._host_object(part)
+            with ThreadPoolExecutor(jobs) as pool:
+                list(pool.map(lambda job: self.build(*job), wanted))
 
 
 def _digest(settings: object, files: Sequence[Path]) -> str:

@@ -59,7 +59,7 @@ def write_branch(folder: Path, width: int, threshold: float = 0.5) -> Path:
         [helper.make_tensor_value_info("video", types.FLOAT, [1, 32, width])],
         weights,
     )
-    # Short questions, since the tiny model reads 128 tokens.
+    # Short questions, since the tiny model reads 256 tokens, hardly more than letters.
     Stage2Spec(threshold=threshold, max_tokens=4, abnormal_question="Odd?", explain_question="Why?").write(folder)
     return folder
 

@@ -19,6 +19,7 @@ from callm_export.vlm.crops import crops_that_show, guided_points
 from callm_export.vlm.wording import NORMAL, NOTHING_WRONG, WRONG
 
 INSTRUCTIONS = "instructions.json"
+OTHER_QUESTIONS = tuple(question for question in EXPLAIN_QUESTIONS if question != EXPLAIN_QUESTION)
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ def instructions_of(records: Sequence[ClipRecord], seed: int = 0, each: int = 3)
     """What is asked and answered about clips of which it is known whether they are abnormal.
 
     Of each clip: the paper's two pseudo-instructions (instructions/pseudo.py), and `each` times either question of the
-    cascade alone, as the device asks it. Words vary; half of the questions are asked as the cascade asks them. Of
-    normal clips it is learnt too that nothing is wrong when asked what is. The same seed gives the same instructions.
-    Raises UsageError where nothing says what is wrong in an abnormal clip.
+    cascade, the second mostly after the answer to the first, as the device asks it. Words vary; half of the questions
+    are asked as the cascade asks them. Of normal clips it is learnt too that nothing is wrong when asked what is, but
+    not in the cascade's words: it asks what is wrong only after a yes, which is not to be denied. The same seed gives
+    the same instructions. Raises UsageError where nothing says what is wrong in an abnormal clip.
     """
     rng = random.Random(seed)
 
@@ -46,11 +48,15 @@ def instructions_of(records: Sequence[ClipRecord], seed: int = 0, each: int = 3)
     for number, record in enumerate(records):
         clip = PseudoClip(record.name, record.captions or (rng.choice(NORMAL),), record.abnormal)
         found += pseudo_instructions([replace(clip, sentence=_wrong(record, rng))], seed=seed + number)
-        for _ in range(each):
+        for time in range(each):
             verdict = Turn(asked(ABNORMAL_QUESTION, ABNORMAL_QUESTIONS), f"{YES if record.abnormal else NO}.")
-            why = _wrong(record, rng) or rng.choice(NOTHING_WRONG)
-            for turn in (verdict, Turn(asked(EXPLAIN_QUESTION, EXPLAIN_QUESTIONS), why)):
-                found.append(Instruction(record.name, "Video", (turn,)))
+            wrong = _wrong(record, rng)
+            if wrong:
+                why = Turn(asked(EXPLAIN_QUESTION, EXPLAIN_QUESTIONS), wrong)
+            else:
+                why = Turn(rng.choice(OTHER_QUESTIONS), rng.choice(NOTHING_WRONG))
+            for turns in ((verdict,), (verdict, why) if time else (why,)):
+                found.append(Instruction(record.name, "Video", turns))
     return found
 
 

@@ -4,56 +4,58 @@ from __future__ import annotations
 
 import re
 
-# A sentence each of who does what; keys are those of instructions.ANOMALIES.
+# Sentences of who does what; keys are those of instructions.ANOMALIES. All begin with 'A', and the next word tells the
+# kind: greedy decoding then says what is most probable. Where sentences of several kinds begin alike ('A person'), it
+# says what has the most such sentences.
 WRONG: dict[str, tuple[str, ...]] = {
     "cyclist": (
         "A cyclist rides across the plaza.",
         "A cyclist rides among the pedestrians.",
-        "Someone is riding a bicycle where people walk.",
-        "A person on a bicycle rides through the scene. A cyclist should not be there.",
+        "A cyclist rides a bicycle where people walk.",
+        "A cyclist rides through the scene and should not be there.",
         "A cyclist crosses the plaza on a bicycle.",
     ),
     "vehicle": (
-        "A small van drives across the plaza.",
-        "A vehicle drives where people walk.",
-        "A utility van drives among the pedestrians.",
+        "A van drives across the plaza.",
+        "A van drives where people walk.",
+        "A van drives among the pedestrians.",
         "A van crosses the pedestrian area. A vehicle should not be there.",
-        "A vehicle, a small van, drives through the scene.",
+        "A van, a small vehicle, drives through the scene.",
     ),
     "runner": (
-        "A person runs across the plaza while others walk.",
-        "Someone is running.",
-        "A person is running past the others.",
+        "A runner crosses the plaza while others walk.",
+        "A runner is faster than the others.",
+        "A runner runs past the others.",
         "A runner crosses the plaza. Someone is running.",
-        "One person runs through the scene.",
+        "A runner runs through the scene.",
     ),
     "against-flow": (
-        "A person goes against the flow of the others.",
-        "Someone walks against the flow on the one-way walkway.",
-        "Someone goes the wrong way along the walkway.",
-        "Against the flow one person comes along the walkway.",
-        "A pedestrian walks in the wrong direction, against the flow.",
+        "A wrong-way pedestrian goes against the flow of the others.",
+        "A wrong-way pedestrian walks against the flow on the one-way walkway.",
+        "A wrong-way pedestrian comes along the walkway.",
+        "A wrong-way walker goes against the flow.",
+        "A wrong-way pedestrian walks where all others come from.",
     ),
     "thrown-object": (
-        "A person throws an object across the plaza.",
-        "Someone throws an object.",
-        "A person is throwing things across the plaza.",
-        "An object is thrown and flies through the air.",
-        "Someone stands there and throws objects.",
+        "A thrown object flies across the plaza.",
+        "A thrown object flies through the air.",
+        "A thrown object: someone throws things across the plaza.",
+        "A thrown object crosses the scene.",
+        "A thrown object: someone stands there and throws it.",
     ),
     "loitering-group": (
         "A group of people stands around on the plaza for a long time.",
         "A group of people is loitering.",
-        "Several people stand around in a group.",
+        "A group of several people stands around.",
         "A group stands together and does not walk on. It is loitering.",
-        "People are loitering in a group on the plaza.",
+        "A group of people loiters on the plaza.",
     ),
     "fall": (
-        "A person falls and lies on the ground.",
-        "Someone has fallen to the ground.",
-        "A person lies on the ground after a fall.",
-        "Someone falls down and lies on the plaza.",
-        "A person has fallen and is lying on the ground.",
+        "A fallen person lies on the ground.",
+        "A fallen person lies on the ground after a fall.",
+        "A fallen person is lying there.",
+        "A fallen person lies on the plaza.",
+        "A fallen person is on the ground.",
     ),
 }
 # Neutral about the place, since other footage is learnt from too.
@@ -79,7 +81,7 @@ _NAMES: dict[str, str] = {
     "thrown-object": r"thr(ow|ew)|\bflies\b",
     "fall": r"\bfall|\bfell\b|\blies\b|\blying\b",
     "runner": r"\brun|\bran\b",
-    "against-flow": r"against the flow|wrong (direction|way)",
+    "against-flow": r"against the flow|wrong[ -](direction|way)",
     "loitering-group": r"loiter|stands? around|standing around|\bgroup\b",
     "fight": r"fight",
 }

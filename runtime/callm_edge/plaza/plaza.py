@@ -45,7 +45,7 @@ _CAPTIONS = {
     "cyclist": "A cyclist rides across the plaza among the pedestrians.",
     "vehicle": "A small utility van drives across the pedestrian plaza.",
     "runner": "A person runs across the plaza while others walk.",
-    "against-flow": "A person walks along the one-way walkway against the flow.",
+    "against-flow": "Against the flow a person walks along the one-way walkway.",
     "thrown-object": "A person throws objects across the plaza.",
     "loitering-group": "A group of people stands around on the plaza for a long time.",
     "fall": "A person falls and lies on the ground of the plaza.",

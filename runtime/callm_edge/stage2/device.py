@@ -13,7 +13,7 @@ from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.decoder import Decoder, State
 from callm_edge.stage2.ledger import Ledger
-from callm_edge.stage2.prompts import NO, YES, Prompt, frames_message, template
+from callm_edge.stage2.prompts import NO, YES, Prompt, Turn, frames_message, template
 from callm_edge.stage2.spec import LLM, Stage2Spec
 from callm_edge.stage2.view import ClipView
 
@@ -34,6 +34,7 @@ class DeviceBranch:
         self._decoder = Decoder(folder / LLM, threads)
         self._encoder = ClipEncoder(folder, self._decoder.spec.width, threads)
         self._template = template(self._spec.template)
+        self._yes = Turn(self._spec.abnormal_question, f"{YES}.")
         self._answers = [self._template.answer_ids(self._decoder.tokenizer, answer) for answer in (YES, NO)]
 
     def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
@@ -44,7 +45,7 @@ class DeviceBranch:
         abnormal = probability >= self._spec.threshold
         pieces: list[str] = []
         if abnormal:
-            second = self._read(seen, self._spec.explain_question, ledger)
+            second = self._read(seen, self._spec.explain_question, ledger, (self._yes,))
             for piece in one_line(self._generate(second, self._spec.max_tokens)):
                 pieces.append(piece)
                 say(piece)
@@ -86,17 +87,21 @@ class DeviceBranch:
         ledger.step("answer")
         return probability
 
-    def _read(self, seen: _Seen, question: str, ledger: Ledger) -> State:
-        after = self._prompt(seen, question).after
-        state = self._decoder.prefill(self._decoder.embed(after), after=seen.state)
+    def _read(self, seen: _Seen, question: str, ledger: Ledger, history: tuple[Turn, ...] = ()) -> State:
+        after = self._prompt(seen, question, history).after
+        # A conversation goes on where its first question ended.
+        known = len(seen.asked) if seen.asked and after[: len(seen.asked)] == seen.asked else 0
+        state = self._decoder.prefill(self._decoder.embed(after[known:]), after=seen.first if known else seen.state)
+        if not seen.asked:
+            seen.asked, seen.first = after, state
         ledger.step("prefill")
         return state
 
     def _generate(self, state: State, tokens: int) -> Iterator[str]:
         return self._decoder.generate(state, tokens, self._template.stops(self._decoder.tokenizer))
 
-    def _prompt(self, seen: _Seen, question: str) -> Prompt:
-        return self._template.prompt(self._decoder.tokenizer, question, seen.message)
+    def _prompt(self, seen: _Seen, question: str, history: tuple[Turn, ...] = ()) -> Prompt:
+        return self._template.prompt(self._decoder.tokenizer, question, seen.message, history)
 
 
 def one_line(pieces: Iterable[str]) -> Iterator[str]:
@@ -113,5 +118,10 @@ def one_line(pieces: Iterable[str]) -> Iterator[str]:
 
 @dataclass
 class _Seen:
+    """A clip as read so far. state: up to the end of the video. asked: token ids of the first question about it, first:
+    the state behind them."""
+
     message: str
     state: State | None = None
+    asked: tuple[int, ...] = ()
+    first: State | None = None

@@ -25,7 +25,7 @@ from callm_edge.events.verdict import Verdict
 from callm_edge.stage2.branch import Unreachable
 from callm_edge.stage2.clip_encoder import ClipEncoder
 from callm_edge.stage2.ledger import Ledger
-from callm_edge.stage2.prompts import NO, YES
+from callm_edge.stage2.prompts import NO, YES, Turn
 from callm_edge.stage2.spec import Stage2Spec
 from callm_edge.stage2.view import ClipView
 
@@ -105,7 +105,8 @@ class RemoteBranch:
         abnormal = probability >= self._threshold
         pieces: list[str] = []
         if abnormal:
-            for piece in self._stream(seen, self._spec.explain_question, max_tokens=96):
+            said = Turn(self._spec.abnormal_question, f"{YES}.")
+            for piece in self._stream(seen, self._spec.explain_question, said, max_tokens=96):
                 pieces.append(piece)
                 say(piece)
             ledger.step("explanation")
@@ -162,17 +163,16 @@ class RemoteBranch:
             )
         self._reads_embeddings = True
 
-    def _request(self, seen: Sequence[Part], question: str, **settings: Any) -> dict[str, Any]:
-        content = [*seen, {"type": "text", "text": question}]
-        return {
-            "model": self._server.model,
-            "messages": [{"role": "user", "content": content}],
-            "temperature": 0,
-            **settings,
-        }
+    def _request(self, seen: Sequence[Part], question: str, said: Turn | None, **settings: Any) -> dict[str, Any]:
+        """said: the turn before the question, if any."""
+        first = {"type": "text", "text": said.question if said else question}
+        messages: list[dict[str, Any]] = [{"role": "user", "content": [*seen, first]}]
+        if said:
+            messages += [{"role": "assistant", "content": said.answer}, {"role": "user", "content": question}]
+        return {"model": self._server.model, "messages": messages, "temperature": 0, **settings}
 
     def _complete(self, seen: Sequence[Part], question: str, **settings: Any) -> dict[str, Any]:
-        with closing(self._answer(self._request(seen, question, **settings))) as response:
+        with closing(self._answer(self._request(seen, question, None, **settings))) as response:
             try:
                 found = json.loads(response.read())
             except (ValueError, httpx.HTTPError) as error:
@@ -181,8 +181,8 @@ class RemoteBranch:
             raise Unreachable(f"{self._server.name} answered something else than an object")
         return found
 
-    def _stream(self, seen: Sequence[Part], question: str, **settings: Any) -> Iterator[str]:
-        with closing(self._answer(self._request(seen, question, stream=True, **settings))) as response:
+    def _stream(self, seen: Sequence[Part], question: str, said: Turn | None = None, **settings: Any) -> Iterator[str]:
+        with closing(self._answer(self._request(seen, question, said, stream=True, **settings))) as response:
             try:
                 for line in response.iter_lines():
                     if not line.startswith("data:"):

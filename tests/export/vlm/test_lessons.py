@@ -39,6 +39,13 @@ def test_the_device_s_own_questions_are_learnt_most() -> None:
     assert {question for question, _ in asked.most_common(2)} == {ABNORMAL_QUESTION, EXPLAIN_QUESTION}
 
 
+def test_what_is_wrong_is_asked_in_the_cascade_s_words_only_after_a_yes() -> None:
+    records = [record_of("a", "fall"), record_of("b", None)]
+    asked = [i for i in instructions_of(records, each=40) if i.turns[-1].question == EXPLAIN_QUESTION]
+    assert {instruction.media for instruction in asked} == {"a"}
+    assert sum(instruction.turns[0].answer == "Yes." for instruction in asked) > len(asked) / 2
+
+
 def test_the_judgement_is_injected() -> None:
     told = [i.turns[-1].answer or "" for i in instructions_of([record_of("a", "runner")]) if len(i.turns) == 1]
     assert any(text.startswith("People walk by. This is abnormal. ") for text in told)

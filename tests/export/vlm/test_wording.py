@@ -24,3 +24,10 @@ def test_normal_ones_name_none(sentence: str) -> None:
 
 def test_the_plaza_is_covered() -> None:
     assert set(WRONG) == set(PLAZA_KINDS)
+
+
+def test_the_second_word_tells_the_kind() -> None:
+    second = {kind: {sentence.split()[1].strip(",") for sentence in sentences} for kind, sentences in WRONG.items()}
+    assert all(len(words) == 1 for words in second.values())
+    assert len(set.union(*second.values())) == len(WRONG)
+    assert {sentence.split()[0] for sentences in WRONG.values() for sentence in sentences} == {"A"}

@@ -180,7 +180,7 @@ def test_times_are_kept_for_the_ledger(decoder: Decoder, state: State) -> None:
 
 def test_too_long_and_misshapen_prompts_are_named(decoder: Decoder, state: State, prompt: np.ndarray) -> None:
     with pytest.raises(UsageError, match="too long"):
-        decoder.prefill(np.zeros((128, 64), np.float32))
+        decoder.prefill(np.zeros((decoder.spec.context, 64), np.float32))
     with pytest.raises(UsageError, match="do not fit"):
         state.feed(np.zeros((state.capacity, 64), np.float32))
     for wrong in (prompt[:, :60], prompt[:0], prompt[0]):

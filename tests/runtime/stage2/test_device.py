@@ -13,6 +13,8 @@ import pytest
 from callm_edge.errors import BundleError, UserError
 from callm_edge.events.clip import Clip, ClipFrame
 from callm_edge.stage2.device import DeviceBranch, one_line
+from callm_edge.stage2.ledger import Ledger
+from callm_edge.stage2.prompts import Turn
 from callm_edge.stage2.spec import FORMER, VISION, Stage2Spec
 
 
@@ -34,6 +36,18 @@ def test_yes_brings_an_explanation_and_the_steps_it_took(branch_folder: Path) ->
     assert verdict.explanation == "".join(said).strip() != ""
     assert list(verdict.ledger_ms) == ["pictures", "motion", "encode", "qformer", "prefill", "answer", "decode"]
     assert all(ms >= 0 for ms in verdict.ledger_ms.values())
+
+
+def test_why_is_asked_after_the_yes_in_one_conversation(branch_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of the first question is gone on from, and that is the same as reading all anew."""
+    branch = with_threshold(branch_folder, 0.0)
+    read = []
+    monkeypatch.setattr(branch, "_generate", lambda state, tokens: read.append(state.fork()) or iter(()))
+    branch.judge(clip())
+    prompt = branch._template.prompt(branch._decoder.tokenizer, "Why?", "", [Turn("Odd?", "Yes.")])
+    anew = branch._decoder.prefill(branch._decoder.embed(prompt.after), after=branch._see(clip(), Ledger()).state)
+    assert read[0].length == anew.length
+    np.testing.assert_allclose(read[0].logits, anew.logits, atol=1e-4)
 
 
 def test_no_brings_none(branch_folder: Path) -> None:

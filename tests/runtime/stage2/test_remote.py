@@ -115,6 +115,10 @@ def test_both_questions_are_asked_with_the_pictures(server: FakeServer) -> None:
     assert parts[0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert first["logprobs"]
     assert second["stream"]
+    again, yes, why = second["messages"]
+    assert again == first["messages"][0], "the second question comes after the first and its answer"
+    assert yes == {"role": "assistant", "content": "Yes."}
+    assert why == {"role": "user", "content": "What is abnormal in this video?"}
     assert headers["Authorization"] == "Bearer secret"
 
 

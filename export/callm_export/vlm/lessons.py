@@ -48,14 +48,14 @@ def instructions_of(records: Sequence[ClipRecord], seed: int = 0, each: int = 3)
     for number, record in enumerate(records):
         clip = PseudoClip(record.name, record.captions or (rng.choice(NORMAL),), record.abnormal)
         found += pseudo_instructions([replace(clip, sentence=_wrong(record, rng))], seed=seed + number)
-        for time in range(each):
+        for repeat in range(each):
             verdict = Turn(asked(ABNORMAL_QUESTION, ABNORMAL_QUESTIONS), f"{YES if record.abnormal else NO}.")
             wrong = _wrong(record, rng)
             if wrong:
                 why = Turn(asked(EXPLAIN_QUESTION, EXPLAIN_QUESTIONS), wrong)
             else:
                 why = Turn(rng.choice(OTHER_QUESTIONS), rng.choice(NOTHING_WRONG))
-            for turns in ((verdict,), (verdict, why) if time else (why,)):
+            for turns in ((verdict,), (verdict, why) if repeat else (why,)):
                 found.append(Instruction(record.name, "Video", turns))
     return found
 

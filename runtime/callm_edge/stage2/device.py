@@ -34,7 +34,6 @@ class DeviceBranch:
         self._decoder = Decoder(folder / LLM, threads)
         self._encoder = ClipEncoder(folder, self._decoder.spec.width, threads)
         self._template = template(self._spec.template)
-        self._yes = Turn(self._spec.abnormal_question, f"{YES}.")
         self._answers = [self._template.answer_ids(self._decoder.tokenizer, answer) for answer in (YES, NO)]
 
     def judge(self, clip: Clip, say: Callable[[str], None] = lambda piece: None) -> Verdict:
@@ -45,7 +44,7 @@ class DeviceBranch:
         abnormal = probability >= self._spec.threshold
         pieces: list[str] = []
         if abnormal:
-            second = self._read(seen, self._spec.explain_question, ledger, (self._yes,))
+            second = self._read(seen, self._spec.explain_question, ledger, (self._spec.answered_yes,))
             for piece in one_line(self._generate(second, self._spec.max_tokens)):
                 pieces.append(piece)
                 say(piece)

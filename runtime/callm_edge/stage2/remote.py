@@ -105,8 +105,8 @@ class RemoteBranch:
         abnormal = probability >= self._threshold
         pieces: list[str] = []
         if abnormal:
-            said = Turn(self._spec.abnormal_question, f"{YES}.")
-            for piece in self._stream(seen, self._spec.explain_question, said, max_tokens=96):
+            said, question = self._spec.answered_yes, self._spec.explain_question
+            for piece in self._stream(seen, question, said, max_tokens=96):
                 pieces.append(piece)
                 say(piece)
             ledger.step("explanation")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from callm_edge import atomic
 from callm_edge.errors import BundleError
-from callm_edge.stage2.prompts import ABNORMAL_QUESTION, EXPLAIN_QUESTION, TEMPLATES
+from callm_edge.stage2.prompts import ABNORMAL_QUESTION, EXPLAIN_QUESTION, TEMPLATES, YES, Turn
 
 SPEC = "stage2.json"
 VISION, FORMER, LLM = "vision.onnx", "former.onnx", "llm"  # what lies beside it
@@ -44,6 +44,11 @@ class Stage2Spec(BaseModel):
         if name not in TEMPLATES:
             raise ValueError(f"there is no template '{name}', only {', '.join(TEMPLATES)}")
         return name
+
+    @property
+    def answered_yes(self) -> Turn:
+        """What was said before the second question is asked."""
+        return Turn(self.abnormal_question, f"{YES}.")
 
     @classmethod
     def read(cls, folder: Path) -> Stage2Spec:

@@ -94,10 +94,16 @@ def test_nothing_of_a_picture_leaves_the_device(serve: Callable[..., Any], tiny_
     branch.judge(CLIP)
     "".join(branch.ask(CLIP, "Who?"))
     assert len(recorded.sent) == 4, "one look at what the server reads, two questions, one more"
-    for request in recorded.sent[1:]:
+    spec = Stage2Spec.read(tiny_folder)
+    said = [
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": spec.explain_question},
+    ]
+    for request, later in zip(recorded.sent[1:], ([], said, []), strict=True):
         assert b"image" not in request
         assert b"data:" not in request
-        message, *_ = json.loads(request.partition(b"\n\n")[2])["messages"]
+        message, *rest = json.loads(request.partition(b"\n\n")[2])["messages"]
+        assert rest == later
         shown, question = message["content"]
         assert question["type"] == "text"
         data = base64.b64decode(shown["video_embeddings"]["data"])
